@@ -1,0 +1,94 @@
+import * as z from 'zod';
+
+/**
+ * What a stage can set. `config.json` holds the stages; `infra/config.ts` checks them with this schema when the stack
+ * is synthesized and hands them to every function as the one variable `SETTINGS`, where they are checked again.
+ */
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const Positive = z.int().positive();
+
+export const SettingsSchema = z.strictObject({
+  /** True lets input URLs and callbacks reach private addresses and plain http. For the local run only. */
+  allowPrivateNetworks: z.boolean().default(false),
+  /** Buckets that `s3://` input may come from. */
+  inputBuckets: z.array(z.string()).default([]),
+  limits: z
+    .strictObject({
+      inputBytes: Positive.default(5 * 1024 * MIB),
+      inputLines: Positive.max(1_000_000).default(1_000_000),
+      lineBytes: Positive.default(10 * MIB),
+      requestBodyBytes: Positive.default(MIB),
+      answerBytes: Positive.default(10 * MIB),
+    })
+    .prefault({}),
+  fetch: z
+    .strictObject({
+      /** Between two chunks, and for the answer's head. */
+      idleTimeoutSeconds: Positive.default(30),
+      maxRedirects: Positive.default(5),
+      /** Time kept back at the end of an invocation to hand over to the next. */
+      reserveSeconds: Positive.default(60),
+    })
+    .prefault({}),
+  shards: z
+    .strictObject({
+      maxLines: Positive.max(10_000).default(2_000),
+      maxBytes: Positive.default(64 * MIB),
+      /** Workers of one batch at a time. A small batch is cut so that this many can share it. */
+      maxWorkers: Positive.max(1_000).default(50),
+      /** A shard is not cut smaller than this for the sake of sharing. */
+      minLines: Positive.default(50),
+    })
+    .prefault({}),
+  worker: z
+    .strictObject({
+      /** Model calls in flight: where the window starts and where it ends. ≤ 300 sockets in a Lambda sandbox. */
+      inFlightStart: Positive.default(16),
+      inFlightMax: Positive.max(300).default(64),
+      /** Bytes of request lines and expected answers held at once. */
+      inFlightBytes: Positive.default(128 * MIB),
+      maxAttempts: Positive.default(5),
+      callTimeoutSeconds: Positive.default(300),
+      retryBaseMs: Positive.default(500),
+      retryMaxMs: Positive.default(60_000),
+      commitEverySeconds: Positive.default(15),
+      commitLines: Positive.default(500),
+      commitBytes: Positive.default(8 * MIB),
+      controlEverySeconds: Positive.default(10),
+      /** Admission stops this long before the function's timeout, so that what is in flight can end and be committed. */
+      drainSeconds: Positive.default(330),
+    })
+    .prefault({}),
+  notify: z
+    .strictObject({
+      timeoutSeconds: Positive.default(15),
+      /** Pauses between attempts: about three days in all. */
+      pausesSeconds: z.array(Positive).default([5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400]),
+    })
+    .prefault({}),
+  check: z
+    .strictObject({
+      /** A call of the check stops taking on batches after this long. */
+      budgetSeconds: Positive.max(25).default(20),
+      /** When an open batch is looked at again. */
+      lookAgainSeconds: Positive.default(120),
+      /** After the deadline workers have this long to notice it by themselves. */
+      graceSeconds: Positive.default(60),
+      /** Attempts in a row that committed nothing before a batch is given up. */
+      maxIdleAttempts: Positive.default(5),
+    })
+    .prefault({}),
+  files: z
+    .strictObject({
+      /** Results can be downloaded for this long; the bucket's lifecycle rule deletes them a day later. */
+      keepDays: Positive.max(30).default(30),
+      uploadDays: Positive.max(7).default(7),
+      /** Pre-signed URLs die with the role's session: sign per request, for minutes. */
+      downloadUrlSeconds: Positive.max(3600).default(900),
+      uploadUrlSeconds: Positive.max(3600).default(3600),
+    })
+    .prefault({}),
+  logLevel: z.enum(['DEBUG', 'INFO', 'WARN', 'ERROR']).default('INFO'),
+});
+export type Settings = z.infer<typeof SettingsSchema>;

@@ -1,0 +1,86 @@
+import * as z from 'zod';
+import { ShardRangeSchema } from '../domain/shard.ts';
+
+/**
+ * What the steps of the two machines are given and answer. A step's answer is the next step's input: it becomes the
+ * whole state, and `next` is what the machine's Choice looks at. `version` lets old executions meet new code.
+ */
+export const STEP_VERSION = 1;
+
+const Run = z.object({
+  version: z.literal(STEP_VERSION),
+  projectId: z.string(),
+  batchId: z.string(),
+  /** Number of the execution; a step that finds a newer one on the record stops at once (`next: "end"`). */
+  attempt: z.int().positive(),
+});
+export type Run = z.infer<typeof Run>;
+
+/** S3 key of what a step that ran out of time left for its next invocation. */
+const checkpoint = z.string().optional();
+
+export const steps = {
+  fetchInput: {
+    input: Run.extend({ checkpoint }),
+    output: Run.extend({ next: z.enum(['validate', 'fetch', 'plan', 'finalize', 'end']), checkpoint }),
+  },
+  validateInput: {
+    input: Run,
+    output: Run.extend({ next: z.enum(['plan', 'finalize', 'end']) }),
+  },
+  planShards: {
+    input: Run.extend({ round: z.int().nonnegative().default(0) }),
+    output: Run.extend({
+      next: z.enum(['process', 'finalize', 'end']),
+      round: z.int().positive(),
+      /** Where the Distributed Map's ItemReader reads, and how many children may run. Present with `process`. */
+      bucket: z.string().optional(),
+      key: z.string().optional(),
+      maxConcurrency: z.int().positive().optional(),
+    }),
+  },
+  /** Runs in the map's child executions. */
+  runShard: {
+    input: Run.extend({ shard: ShardRangeSchema, turn: z.int().nonnegative().default(0) }),
+    output: Run.extend({
+      shard: ShardRangeSchema,
+      /** Invocations so far; the child ends at `MAX_SHARD_TURNS`, and Plan maps what is left again. */
+      turn: z.int().positive(),
+      next: z.enum(['again', 'wait', 'end']),
+      waitSeconds: z.int().nonnegative(),
+    }),
+  },
+  finalizeBatch: {
+    input: Run.extend({ checkpoint }),
+    output: Run.extend({ next: z.enum(['finalize', 'end']), checkpoint }),
+  },
+  /** After a step failed for good: fixes the outcome, or leaves the batch to the check for another attempt. */
+  failBatch: {
+    input: Run.extend({ error: z.object({ Error: z.string(), Cause: z.string().optional() }) }),
+    output: Run.extend({ next: z.enum(['finalize', 'give_up', 'end']) }),
+  },
+  notifyReceiver: {
+    input: z.object({
+      version: z.literal(STEP_VERSION),
+      projectId: z.string(),
+      batchId: z.string(),
+      /** Number of the notification's execution. */
+      notification: z.int().positive(),
+    }),
+    output: z.object({
+      version: z.literal(STEP_VERSION),
+      projectId: z.string(),
+      batchId: z.string(),
+      notification: z.int().positive(),
+      next: z.enum(['wait', 'end']),
+      waitSeconds: z.int().nonnegative(),
+    }),
+  },
+} as const;
+
+export type StepName = keyof typeof steps;
+export type StepInput<S extends StepName> = z.output<(typeof steps)[S]['input']>;
+export type StepOutput<S extends StepName> = z.output<(typeof steps)[S]['output']>;
+
+/** A child execution's history ends at 25,000 events; a loop of RunShard costs about 9 with its Wait. */
+export const MAX_SHARD_TURNS = 1_000;

@@ -1,0 +1,22 @@
+/**
+ * A segment: what a worker commits to S3, and what Finalize copies from. One text line a result, sorted by physical
+ * line: `<line number> <o|e> <the finished JSON line>\n`; `o` goes to the output file, `e` to the errors file.
+ */
+export type SegmentEntry = { line: number; file: 'o' | 'e'; json: string };
+
+export function encodeSegment(entries: SegmentEntry[]): Buffer {
+  const sorted = [...entries].sort((a, b) => a.line - b.line);
+  return Buffer.from(sorted.map((entry) => `${entry.line} ${entry.file} ${entry.json}\n`).join(''));
+}
+
+const SPACE = 0x20;
+const OUTPUT = 0x6f;
+
+/** Reads one entry's head from its raw line (without newline): `json` is a view into it, not a copy. */
+export function decodeSegmentLine(raw: Uint8Array): { line: number; file: 'o' | 'e'; json: Uint8Array } {
+  let line = 0;
+  let at = 0;
+  for (; at < raw.length && raw[at] !== SPACE; at++) line = line * 10 + ((raw[at] ?? 0) - 0x30);
+  if (at === 0 || raw[at + 2] !== SPACE) throw new Error('Not a line of a segment');
+  return { line, file: raw[at + 1] === OUTPUT ? 'o' : 'e', json: raw.subarray(at + 3) };
+}

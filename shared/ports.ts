@@ -1,0 +1,326 @@
+import type {
+  BatchDetail,
+  BatchError,
+  BatchHead,
+  BatchRef,
+  Delivery,
+  InputFile,
+  Outcome,
+  Receipt,
+  RequestCounts,
+  Usage,
+} from './domain/batch.ts';
+import type { BatchStatus } from './domain/batchStatus.ts';
+import type { Control } from './domain/control.ts';
+import type { ModelEndpoint } from './domain/modelEndpoints.ts';
+import type { ShardCommit, ShardRange, ShardRecord } from './domain/shard.ts';
+
+/**
+ * Everything the use cases need from the world. Adapters implement one port each; a use case names the ports it uses
+ * as its narrow first argument: `createBatch(deps: Pick<Ports, 'batches' | 'clock'>, input)`.
+ */
+export type Ports = {
+  batches: BatchStore;
+  shards: ShardStore;
+  controls: ControlStore;
+  apiKeys: ApiKeyStore;
+  webhookSecrets: WebhookSecretStore;
+  idempotency: IdempotencyStore;
+  uploads: UploadStore;
+  files: FileStore;
+  sources: InputSource;
+  workflow: Workflow;
+  models: ModelProviders;
+  receivers: Receiver;
+  operatorKey: OperatorKey;
+  clock: Clock;
+  ids: Ids;
+  random: Random;
+  log: Log;
+};
+
+/* ---------------------------------------------------------------- time, ids, chance, log */
+
+export type Clock = {
+  /** Milliseconds since the epoch. */
+  now(): number;
+  /** Resolves after `ms`; rejects with the signal's reason when it is aborted. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+};
+
+export type Ids = {
+  /** A ULID: 26 characters that sort by time. */
+  ulid(): string;
+  /** Bytes from the system's secure source. */
+  secretBytes(count: number): Uint8Array;
+};
+
+/** Uniform in [0, 1). */
+export type Random = { next(): number };
+
+/** Structured; never given prompts, answers, tokens or signed URLs. */
+export type Log = {
+  debug(message: string, fields?: Record<string, unknown>): void;
+  info(message: string, fields?: Record<string, unknown>): void;
+  warn(message: string, fields?: Record<string, unknown>): void;
+  error(message: string, fields?: Record<string, unknown>): void;
+};
+
+/* ---------------------------------------------------------------- records */
+
+export type ListQuery = {
+  projectId: string;
+  take: number;
+  order: 'asc' | 'desc';
+  /** One of the two at most. */
+  skip?: number;
+  after?: string;
+  status?: BatchStatus;
+};
+
+/** What may be set together with a status move. */
+export type MoveChange = Partial<
+  Pick<
+    BatchHead,
+    'outcome' | 'plan' | 'requestCounts' | 'usage' | 'outputFile' | 'errorsFile' | 'filesExpireAt' | 'input'
+  >
+>;
+
+/** `already`: the batch is in that status (a repeat of the same move is success); `refused`: the table forbids it. */
+export type MoveResult = { result: 'moved' | 'already' | 'refused'; head: BatchHead } | { result: 'not_found' };
+
+export type BatchStore = {
+  /** Detail and control first, the head last and only if it is not there: a visible batch is a whole one. */
+  create(batch: { head: BatchHead; detail: BatchDetail; control: Control }): Promise<'created' | 'exists'>;
+  get(ref: BatchRef): Promise<BatchHead | undefined>;
+  getDetail(batchId: string): Promise<BatchDetail | undefined>;
+  getDetails(batchIds: string[]): Promise<Map<string, BatchDetail>>;
+  list(query: ListQuery): Promise<{ batches: BatchHead[]; hasMore: boolean }>;
+  /**
+   * Moves the status where `TRANSITIONS` allows it, in one conditional write made from that table. With `attempt`, only
+   * while that attempt is the newest.
+   */
+  move(
+    ref: BatchRef,
+    to: BatchStatus,
+    options: { now: number; attempt?: number; change?: MoveChange },
+  ): Promise<MoveResult>;
+  /** Writes the outcome if there is none; answers the one that stands. */
+  fixOutcome(ref: BatchRef, outcome: Outcome): Promise<Outcome>;
+  setInput(ref: BatchRef, attempt: number, input: InputFile): Promise<'set' | 'superseded'>;
+  /** Live counts: an ADD after each commit. May drift when a worker dies in between; Plan and Finalize set them. */
+  addCounts(ref: BatchRef, delta: { completed: number; failed: number; usage?: Usage }, now: number): Promise<void>;
+  setCounts(ref: BatchRef, counts: RequestCounts, usage: Usage | undefined, now: number): Promise<void>;
+  setErrors(batchId: string, errors: BatchError[]): Promise<void>;
+  setReceipt(batchId: string, receipt: Receipt): Promise<void>;
+  /** Takes the next attempt if `from` is still the newest. */
+  takeAttempt(
+    ref: BatchRef,
+    from: number,
+    progress: { idleAttempts: number; committedAtAttempt: number },
+  ): Promise<'taken' | 'superseded'>;
+  /** Takes the next notification number if `from` is still the newest. */
+  takeNotification(ref: BatchRef, from: number): Promise<'taken' | 'superseded'>;
+  setDelivery(ref: BatchRef, delivery: Delivery, deliveredAt: number | undefined, now: number): Promise<void>;
+  /** When the check looks at the batch next; `undefined` takes it off the due index (ended and notified). */
+  setDue(ref: BatchRef, dueAt: number | undefined): Promise<void>;
+  /** Batches due at `now`, oldest first: a hint, read and checked before anything is done. */
+  listDue(now: number, limit: number): Promise<BatchRef[]>;
+};
+
+export type ControlStore = {
+  get(batchId: string): Promise<Control | undefined>;
+  /** Tells workers to stop. The first reason stays, but a cancel replaces any. */
+  stop(batchId: string, reason: NonNullable<Control['reason']>): Promise<void>;
+};
+
+export type ShardStore = {
+  /** Takes the shard: epoch + 1, deaths + 1 (a commit sets deaths to 0). Creates the record the first time. */
+  claim(batchId: string, range: ShardRange): Promise<ShardRecord | 'sealed'>;
+  /** One conditional write: `epoch`, `commits` as given and not sealed. `lost`: drop the part and stop at once. */
+  commit(batchId: string, commit: ShardCommit): Promise<'committed' | 'lost'>;
+  /** The worker ends in order without a commit: takes its death back. */
+  release(batchId: string, shard: number, epoch: number): Promise<void>;
+  /** Nothing can be committed after this. Creates the record where no worker ever took the shard. */
+  seal(batchId: string, range: ShardRange): Promise<ShardRecord>;
+  /** All shard records of a batch, in no order. */
+  list(batchId: string): AsyncIterable<ShardRecord>;
+};
+
+export type ApiKeyRole = 'owner' | 'admin' | 'member' | 'viewer';
+export type ApiKey = {
+  keyId: string;
+  /** SHA-256 of the key, hex. The key itself is kept nowhere. */
+  hash: string;
+  /** The first characters, for people. */
+  prefix: string;
+  projectId: string;
+  role: ApiKeyRole;
+  name: string;
+  createdAt: number;
+  expiresAt?: number;
+  revokedAt?: number;
+};
+export type ApiKeyStore = {
+  put(key: ApiKey): Promise<void>;
+  findByHash(hash: string): Promise<ApiKey | undefined>;
+  get(keyId: string): Promise<ApiKey | undefined>;
+  /** Newest first; pages by `after` (a key id). */
+  list(query: { take: number; after?: string; projectId?: string }): Promise<{ keys: ApiKey[]; hasMore: boolean }>;
+  revoke(keyId: string, now: number): Promise<'revoked' | 'not_found'>;
+};
+
+export type WebhookSecret = { secret: string; createdAt: number; previous?: { secret: string; validUntil: number } };
+export type WebhookSecretStore = {
+  /** `candidate` is kept if the project has none yet. */
+  getOrCreate(projectId: string, candidate: WebhookSecret): Promise<WebhookSecret>;
+  get(projectId: string): Promise<WebhookSecret | undefined>;
+};
+
+export type IdempotencyRecord = { batchId: string; bodyHash: string; expiresAt: number };
+export type IdempotencyStore = {
+  /** Keeps `record` unless an unexpired one is there; answers the one that stands. */
+  begin(projectId: string, key: string, record: IdempotencyRecord, now: number): Promise<IdempotencyRecord>;
+};
+
+export type Upload = {
+  projectId: string;
+  fileId: string;
+  key: string;
+  bytes: number;
+  contentType: string;
+  createdAt: number;
+  expiresAt: number;
+};
+export type UploadStore = {
+  put(upload: Upload): Promise<void>;
+  /** Undefined for another project's file or one that has expired at `now`. */
+  get(projectId: string, fileId: string, now: number): Promise<Upload | undefined>;
+};
+
+/* ---------------------------------------------------------------- files */
+
+export type FileInfo = { bytes: number; etag: string; contentEncoding?: string };
+
+/** The bucket. Bodies are streamed: nothing here ever holds a whole file but `readSmall` and `put`. */
+export type FileStore = {
+  readonly bucket: string;
+  info(key: string): Promise<FileInfo | undefined>;
+  /** Bytes `start`…`end` (exclusive; the whole file without range). With `ifMatch`, throws `FileChanged` if the ETag differs; `FileMissing` if absent. */
+  read(key: string, options?: { start?: number; end?: number; ifMatch?: string }): Promise<AsyncIterable<Uint8Array>>;
+  readSmall(key: string, maxBytes: number): Promise<Uint8Array | undefined>;
+  put(key: string, body: Uint8Array | string, contentType?: string): Promise<{ etag: string }>;
+  /** A multipart upload of unknown length, in parts of `partBytes` (≥ 5 MiB), at most one part held. */
+  upload(
+    key: string,
+    options?: { contentType?: string; partBytes?: number; resume?: UploadState },
+  ): Promise<FileUpload>;
+  delete(keys: string[]): Promise<void>;
+  deletePrefix(prefix: string): Promise<void>;
+  /** Good for `expiresSeconds`; `fileName` is what a browser saves it as. */
+  signDownload(key: string, options: { expiresSeconds: number; fileName: string }): Promise<string>;
+  /** A PUT of exactly `bytes` bytes of that type. */
+  signUpload(key: string, options: { expiresSeconds: number; bytes: number; contentType: string }): Promise<string>;
+};
+
+/** Enough to go on with an upload in another process. Parts are listed from S3. `tail`: bytes after the last part. */
+export type UploadState = { uploadId: string; parts: number; bytes: number; tail: Uint8Array };
+
+export type FileUpload = {
+  write(chunk: Uint8Array): Promise<void>;
+  /** Ends the upload (an empty file too). Throws, leaving nothing behind, if the store refuses. */
+  complete(): Promise<{ bytes: number; etag: string }>;
+  /** Stops here, to be resumed elsewhere from the state. */
+  suspend(): Promise<UploadState>;
+  abort(): Promise<void>;
+};
+
+/* ---------------------------------------------------------------- input from outside */
+
+export type OpenedSource = {
+  body: AsyncIterable<Uint8Array>;
+  /** Length of the whole source, where it is known. */
+  bytes?: number;
+  /** A strong validator, and whether ranges are served: what a resume needs. */
+  etag?: string;
+  acceptsRanges: boolean;
+  gzip: boolean;
+};
+
+export type InputSource = {
+  /**
+   * Opens `https://`, `http://` or `s3://` for reading from byte `start` on. Throws `InputRejected` with
+   * `input_file_unreachable`, `input_file_forbidden` or `input_file_changed` (`ifRange` no longer holds).
+   */
+  open(url: string, options?: { start?: number; ifRange?: string; signal?: AbortSignal }): Promise<OpenedSource>;
+};
+
+/* ---------------------------------------------------------------- workflow */
+
+export type ExecutionStatus = 'running' | 'succeeded' | 'failed' | 'timed_out' | 'aborted' | 'not_found';
+
+export type Workflow = {
+  /** Starts `<batchId>-<attempt>`. `already` where that name exists, running or ended. */
+  startBatch(ref: BatchRef, attempt: number): Promise<'started' | 'already'>;
+  startNotification(ref: BatchRef, notification: number): Promise<'started' | 'already'>;
+  describeBatch(batchId: string, attempt: number): Promise<ExecutionStatus>;
+  describeNotification(batchId: string, notification: number): Promise<ExecutionStatus>;
+  stopBatch(batchId: string, attempt: number, cause: string): Promise<void>;
+};
+
+/* ---------------------------------------------------------------- models */
+
+/** One call in OpenAI's dialect. */
+export type ModelCall = {
+  endpoint: ModelEndpoint;
+  /** The provider's own name of the model is already in the body. */
+  body: Record<string, unknown>;
+  /** The same over all retries of a line, so that a provider that honours it bills once. */
+  idempotencyKey: string;
+  timeoutMs: number;
+  maxAnswerBytes: number;
+  signal?: AbortSignal;
+};
+
+/**
+ * What came back. `answered`: any HTTP answer, whatever its status; `body` as it came. The rest had no usable answer.
+ * Providers never retry: that is the worker's.
+ */
+export type ModelAnswer =
+  | { kind: 'answered'; status: number; body: Uint8Array; retryAfterMs?: number }
+  | { kind: 'timeout' }
+  | { kind: 'network'; reason: string }
+  | { kind: 'too_large' };
+
+export type ModelProvider = { call(call: ModelCall): Promise<ModelAnswer>; close?(): Promise<void> };
+
+/** Providers by the name that `models.json` gives them. */
+export type ModelProviders = { get(providerName: string): Promise<ModelProvider> };
+
+/* ---------------------------------------------------------------- notifications */
+
+export type ReceiverAnswer =
+  | { kind: 'answered'; status: number; retryAfterMs?: number }
+  | { kind: 'unreachable'; reason: string };
+
+export type Receiver = {
+  /** POSTs to a client's URL. Follows no redirect; throws nothing for what the receiver does wrong. */
+  post(
+    url: string,
+    options: { headers: Record<string, string>; body: string; timeoutMs: number },
+  ): Promise<ReceiverAnswer>;
+};
+
+/* ---------------------------------------------------------------- secrets */
+
+export type OperatorKey = { current(): Promise<string> };
+
+/* ---------------------------------------------------------------- */
+
+/** A file that a record names has changed or is gone. */
+export class FileChanged extends Error {
+  override readonly name = 'FileChanged';
+}
+export class FileMissing extends Error {
+  override readonly name = 'FileMissing';
+}
