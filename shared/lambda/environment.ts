@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import type { VariableName } from '../contract/functions.ts';
 import { SettingsSchema } from '../contract/settings.ts';
 
 /**
@@ -28,8 +29,7 @@ const Variables = {
   /** Secret of each provider in models.json that wants a key: provider name → ARN. */
   MODEL_KEY_SECRETS: json(z.record(z.string(), z.string())),
   SERVICE_VERSION: z.string().min(1),
-} as const;
-export type VariableName = keyof typeof Variables;
+} as const satisfies Record<VariableName, z.ZodType>;
 
 export type Environment<N extends VariableName> = { [K in N]: z.output<(typeof Variables)[K]> };
 

@@ -1,0 +1,196 @@
+import type { RouteName } from './routes.ts';
+import type { StepName } from './steps.ts';
+
+/**
+ * The table of functions: what each one is given and may do. The stack makes them from it (file, variables, timeout,
+ * memory, rights, nothing else), and a handler asks for the variables that stand here, so the two cannot drift apart.
+ */
+
+/** Every variable that a function can be given; `lambda/environment.ts` has the schema of each. */
+export const VARIABLE_NAMES = [
+  'SETTINGS',
+  'SERVICE_VERSION',
+  'TABLE_NAME',
+  'BUCKET_NAME',
+  'BATCH_MACHINE_ARN',
+  'NOTIFICATION_MACHINE_ARN',
+  'OPERATOR_KEY_SECRET_ARN',
+  'MODEL_KEY_SECRETS',
+] as const;
+export type VariableName = (typeof VARIABLE_NAMES)[number];
+
+/** Kinds of objects in the bucket: keys of `KEY_PREFIXES`. */
+type FileKind = 'uploads' | 'inputs' | 'shards' | 'parts' | 'outputs';
+
+export type Rights = {
+  /** `read`: GetItem, BatchGetItem and Query on the table and its indexes; `write`: Put, Update, Delete. */
+  table?: readonly ('read' | 'write')[];
+  /**
+   * By kind of object. `read`: GetObject (for a missing key S3 answers 404 only to who may list the bucket, else 403);
+   * `write`: PutObject, AbortMultipartUpload, ListMultipartUploadParts; `delete`: DeleteObject, and ListBucket under
+   * the prefix.
+   */
+  files?: { read?: readonly FileKind[]; write?: readonly FileKind[]; delete?: readonly FileKind[] };
+  /** GetObject on the buckets of the setting `inputBuckets`. */
+  inputBuckets?: true;
+  batchMachine?: readonly ('start' | 'describe' | 'stop')[];
+  notificationMachine?: readonly ('start' | 'describe')[];
+  /** GetSecretValue. */
+  secrets?: readonly ('operatorKey' | 'modelKeys')[];
+};
+
+export type FunctionSpec = {
+  timeoutSeconds: number;
+  memoryMb: number;
+  variables: readonly VariableName[];
+  rights: Rights;
+  /** The bundle has `models.json` beside it. */
+  models?: true;
+};
+
+// HTTP API's integration limit is 30 s; 1 s is left to answer.
+const HTTP = { timeoutSeconds: 29, memoryMb: 512 } as const;
+// Lambda's longest.
+const LONGEST_SECONDS = 900;
+
+/** By file: `functions/<name>.ts`, which exports `handler`. */
+export const functions = {
+  'http/listBatches': { ...HTTP, variables: ['SETTINGS', 'TABLE_NAME'], rights: { table: ['read'] } },
+  'http/createBatch': {
+    ...HTTP,
+    variables: ['SETTINGS', 'TABLE_NAME', 'BATCH_MACHINE_ARN', 'NOTIFICATION_MACHINE_ARN'],
+    rights: { table: ['read', 'write'], batchMachine: ['start'] },
+  },
+  'http/getBatch': { ...HTTP, variables: ['SETTINGS', 'TABLE_NAME'], rights: { table: ['read'] } },
+  'http/downloadBatch': {
+    ...HTTP,
+    variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME'],
+    // A pre-signed URL can do what its signer may do, so the signer needs the read.
+    rights: { table: ['read'], files: { read: ['outputs'] } },
+  },
+  'http/createUpload': {
+    ...HTTP,
+    variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME'],
+    rights: { table: ['read', 'write'], files: { write: ['uploads'] } },
+  },
+  'http/getWebhookSecret': {
+    ...HTTP,
+    variables: ['SETTINGS', 'TABLE_NAME'],
+    rights: { table: ['read', 'write'] },
+  },
+  'http/checkBatches': {
+    ...HTTP,
+    variables: ['SETTINGS', 'TABLE_NAME', 'BATCH_MACHINE_ARN', 'NOTIFICATION_MACHINE_ARN', 'OPERATOR_KEY_SECRET_ARN'],
+    rights: {
+      table: ['read', 'write'],
+      batchMachine: ['start', 'describe', 'stop'],
+      notificationMachine: ['start', 'describe'],
+      secrets: ['operatorKey'],
+    },
+  },
+  'http/createKey': {
+    ...HTTP,
+    variables: ['SETTINGS', 'TABLE_NAME', 'OPERATOR_KEY_SECRET_ARN'],
+    rights: { table: ['read', 'write'], secrets: ['operatorKey'] },
+  },
+  'http/listKeys': {
+    ...HTTP,
+    variables: ['SETTINGS', 'TABLE_NAME', 'OPERATOR_KEY_SECRET_ARN'],
+    rights: { table: ['read'], secrets: ['operatorKey'] },
+  },
+  'http/revokeKey': {
+    ...HTTP,
+    variables: ['SETTINGS', 'TABLE_NAME', 'OPERATOR_KEY_SECRET_ARN'],
+    rights: { table: ['read', 'write'], secrets: ['operatorKey'] },
+  },
+  'http/getHealth': { ...HTTP, variables: ['SETTINGS', 'SERVICE_VERSION'], rights: {} },
+  'http/getOpenApi': { ...HTTP, variables: ['SETTINGS', 'SERVICE_VERSION'], rights: {} },
+  'http/noRoute': { ...HTTP, variables: ['SETTINGS'], rights: {} },
+
+  'workflow/fetchInput': {
+    timeoutSeconds: LONGEST_SECONDS,
+    memoryMb: 1024,
+    variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME'],
+    rights: {
+      table: ['read', 'write'],
+      files: { read: ['uploads', 'inputs', 'parts'], write: ['inputs', 'parts'], delete: ['inputs', 'parts'] },
+      inputBuckets: true,
+    },
+  },
+  'workflow/validateInput': {
+    timeoutSeconds: LONGEST_SECONDS,
+    // 1,769 MB is one whole vCPU: the pass over 5 GB is bound by it.
+    memoryMb: 1769,
+    variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME'],
+    rights: {
+      table: ['read', 'write'],
+      files: {
+        read: ['uploads', 'inputs', 'shards', 'parts'],
+        write: ['shards', 'parts'],
+        delete: ['shards', 'parts'],
+      },
+    },
+    models: true,
+  },
+  'workflow/planShards': {
+    timeoutSeconds: 300,
+    memoryMb: 512,
+    variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME'],
+    rights: { table: ['read', 'write'], files: { read: ['shards'], write: ['shards'] } },
+  },
+  'workflow/runShard': {
+    timeoutSeconds: LONGEST_SECONDS,
+    memoryMb: 512,
+    variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME', 'MODEL_KEY_SECRETS'],
+    rights: {
+      table: ['read', 'write'],
+      files: { read: ['uploads', 'inputs', 'parts'], write: ['parts'], delete: ['parts'] },
+      secrets: ['modelKeys'],
+    },
+    models: true,
+  },
+  'workflow/finalizeBatch': {
+    timeoutSeconds: LONGEST_SECONDS,
+    memoryMb: 1024,
+    // Not the batch machine's ARN: that machine refers to this function, and CloudFormation takes no circles.
+    variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME', 'NOTIFICATION_MACHINE_ARN'],
+    rights: {
+      table: ['read', 'write'],
+      files: {
+        read: ['uploads', 'inputs', 'shards', 'parts', 'outputs'],
+        write: ['outputs', 'parts'],
+        delete: ['outputs', 'parts', 'shards'],
+      },
+      notificationMachine: ['start'],
+    },
+  },
+  'workflow/failBatch': {
+    timeoutSeconds: 60,
+    memoryMb: 256,
+    variables: ['SETTINGS', 'TABLE_NAME'],
+    rights: { table: ['read', 'write'] },
+  },
+  'workflow/notifyReceiver': {
+    timeoutSeconds: 60,
+    memoryMb: 256,
+    variables: ['SETTINGS', 'TABLE_NAME'],
+    rights: { table: ['read', 'write'] },
+  },
+  'schedule/checkBatches': {
+    timeoutSeconds: 60,
+    memoryMb: 512,
+    variables: ['SETTINGS', 'TABLE_NAME', 'BATCH_MACHINE_ARN', 'NOTIFICATION_MACHINE_ARN'],
+    rights: {
+      table: ['read', 'write'],
+      batchMachine: ['start', 'describe', 'stop'],
+      notificationMachine: ['start', 'describe'],
+    },
+  },
+} as const satisfies Record<
+  `http/${RouteName | 'noRoute'}` | `workflow/${StepName}` | 'schedule/checkBatches',
+  FunctionSpec
+>;
+
+export type FunctionName = keyof typeof functions;
+/** The variables that a function is given. */
+export type VariablesOf<F extends FunctionName> = (typeof functions)[F]['variables'][number];
