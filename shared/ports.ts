@@ -13,6 +13,7 @@ import type {
 import type { BatchStatus } from './domain/batchStatus.ts';
 import type { Control } from './domain/control.ts';
 import type { ModelEndpoint } from './domain/modelEndpoints.ts';
+import type { Role } from './domain/roles.ts';
 import type { ShardCommit, ShardRange, ShardRecord } from './domain/shard.ts';
 
 /**
@@ -33,6 +34,7 @@ export type Ports = {
   models: ModelProviders;
   receivers: Receiver;
   operatorKey: OperatorKey;
+  tokens: TokenVerifier;
   clock: Clock;
   ids: Ids;
   random: Random;
@@ -53,6 +55,12 @@ export type Ids = {
   ulid(): string;
   /** Bytes from the system's secure source. */
   secretBytes(count: number): Uint8Array;
+};
+
+/** What a step knows of the invocation that it runs in. */
+export type Invocation = {
+  /** Milliseconds until the function is stopped from outside. */
+  remainingMs(): number;
 };
 
 /** Uniform in [0, 1). */
@@ -90,8 +98,16 @@ export type MoveChange = Partial<
 export type MoveResult = { result: 'moved' | 'already' | 'refused'; head: BatchHead } | { result: 'not_found' };
 
 export type BatchStore = {
-  /** Detail and control first, the head last and only if it is not there: a visible batch is a whole one. */
-  create(batch: { head: BatchHead; detail: BatchDetail; control: Control }): Promise<'created' | 'exists'>;
+  /**
+   * Detail and control first, the head last and only if it is not there: a visible batch is a whole one. `dueAt` goes
+   * with the head: a batch whose start was lost is found by the check.
+   */
+  create(batch: {
+    head: BatchHead;
+    detail: BatchDetail;
+    control: Control;
+    dueAt: number;
+  }): Promise<'created' | 'exists'>;
   get(ref: BatchRef): Promise<BatchHead | undefined>;
   getDetail(batchId: string): Promise<BatchDetail | undefined>;
   getDetails(batchIds: string[]): Promise<Map<string, BatchDetail>>;
@@ -147,7 +163,6 @@ export type ShardStore = {
   list(batchId: string): AsyncIterable<ShardRecord>;
 };
 
-export type ApiKeyRole = 'owner' | 'admin' | 'member' | 'viewer';
 export type ApiKey = {
   keyId: string;
   /** SHA-256 of the key, hex. The key itself is kept nowhere. */
@@ -155,7 +170,7 @@ export type ApiKey = {
   /** The first characters, for people. */
   prefix: string;
   projectId: string;
-  role: ApiKeyRole;
+  role: Role;
   name: string;
   createdAt: number;
   expiresAt?: number;
@@ -314,6 +329,9 @@ export type Receiver = {
 /* ---------------------------------------------------------------- secrets */
 
 export type OperatorKey = { current(): Promise<string> };
+
+/** Verifies a bearer token that is not an API key (a JWT). `undefined`: not valid, for whatever reason. */
+export type TokenVerifier = { verify(token: string): Promise<{ projectId: string; role: Role } | undefined> };
 
 /* ---------------------------------------------------------------- */
 
