@@ -1,3 +1,4 @@
+import type { ApiKey } from './domain/apiKey.ts';
 import type {
   BatchDetail,
   BatchError,
@@ -6,6 +7,7 @@ import type {
   Delivery,
   InputFile,
   Outcome,
+  Plan,
   Receipt,
   RequestCounts,
   Usage,
@@ -97,6 +99,9 @@ export type MoveChange = Partial<
 /** `already`: the batch is in that status (a repeat of the same move is success); `refused`: the table forbids it. */
 export type MoveResult = { result: 'moved' | 'already' | 'refused'; head: BatchHead } | { result: 'not_found' };
 
+/** The part of a batch's detail that *list* reads. */
+export type ListedDetail = Pick<BatchDetail, 'batchId' | 'description' | 'metadata'>;
+
 export type BatchStore = {
   /**
    * Detail and control first, the head last and only if it is not there: a visible batch is a whole one. `dueAt` goes
@@ -110,7 +115,8 @@ export type BatchStore = {
   }): Promise<'created' | 'exists'>;
   get(ref: BatchRef): Promise<BatchHead | undefined>;
   getDetail(batchId: string): Promise<BatchDetail | undefined>;
-  getDetails(batchIds: string[]): Promise<Map<string, BatchDetail>>;
+  /** What *list* shows beside the heads; a batch without detail is left out. */
+  getDetails(batchIds: string[]): Promise<Map<string, ListedDetail>>;
   list(query: ListQuery): Promise<{ batches: BatchHead[]; hasMore: boolean }>;
   /**
    * Moves the status where `TRANSITIONS` allows it, in one conditional write made from that table. With `attempt`, only
@@ -123,7 +129,13 @@ export type BatchStore = {
   ): Promise<MoveResult>;
   /** Writes the outcome if there is none; answers the one that stands. */
   fixOutcome(ref: BatchRef, outcome: Outcome): Promise<Outcome>;
+  /** While the attempt is the newest and no plan is laid down. */
   setInput(ref: BatchRef, attempt: number, input: InputFile): Promise<'set' | 'superseded'>;
+  /**
+   * The plan without a move: a failed validation leaves its bad lines (`plan.invalid`, 0 shards) for Finalize. While the
+   * attempt is the newest and the batch is validating, or has no plan yet; the same plan again is `set`.
+   */
+  setPlan(ref: BatchRef, attempt: number, plan: Plan): Promise<'set' | 'superseded'>;
   /** Live counts: an ADD after each commit. May drift when a worker dies in between; Plan and Finalize set them. */
   addCounts(ref: BatchRef, delta: { completed: number; failed: number; usage?: Usage }, now: number): Promise<void>;
   setCounts(ref: BatchRef, counts: RequestCounts, usage: Usage | undefined, now: number): Promise<void>;
@@ -163,19 +175,6 @@ export type ShardStore = {
   list(batchId: string): AsyncIterable<ShardRecord>;
 };
 
-export type ApiKey = {
-  keyId: string;
-  /** SHA-256 of the key, hex. The key itself is kept nowhere. */
-  hash: string;
-  /** The first characters, for people. */
-  prefix: string;
-  projectId: string;
-  role: Role;
-  name: string;
-  createdAt: number;
-  expiresAt?: number;
-  revokedAt?: number;
-};
 export type ApiKeyStore = {
   put(key: ApiKey): Promise<void>;
   findByHash(hash: string): Promise<ApiKey | undefined>;
