@@ -1,0 +1,107 @@
+import dns from 'node:dns';
+import { isIP, type LookupFunction } from 'node:net';
+import type { ConnectionOptions } from 'node:tls';
+import { Agent, buildConnector } from 'undici';
+import { isPublicAddress } from './publicAddress.ts';
+
+/**
+ * Invariant 6: no request leaves for an address that is not public, unless the deployment allows private networks.
+ *
+ * The check sits in the connector, so that no request can pass it by: a name is resolved once, by the `lookup` of the
+ * very connection, every address that comes back is checked, and only those are connected to. A name that changes
+ * between check and connect (DNS rebinding) has no gap to slip through, and each hop of a redirect connects anew. TLS
+ * and the Host header keep the name.
+ */
+export type GuardOptions = {
+  allowPrivateNetworks: boolean;
+  /** Resolves a name to all its addresses. Defaults to the system's resolver. */
+  resolve?: (hostname: string) => Promise<{ address: string; family: number }[]>;
+  /** Which addresses may be connected to. Tests name their own; defaults to `isPublicAddress`. */
+  isAllowed?: (address: string) => boolean;
+  /** Extra certificate authorities, in PEM. */
+  ca?: string;
+};
+
+/** The target is not one that this deployment connects to. The message is fit for the client. */
+export class TargetRefused extends Error {
+  override readonly name = 'TargetRefused';
+}
+
+/**
+ * Parses the URL and refuses what can be seen without resolving: other schemes, credentials, literals that are not
+ * public. The WHATWG parser has already made `0x7f.1`, `2130706433`, `127.1` and `127.0.0.1.` into `127.0.0.1`.
+ */
+export function parseTarget(text: string, options: GuardOptions): URL {
+  if (!URL.canParse(text)) throw new TargetRefused('The URL cannot be parsed.');
+  const url = new URL(text);
+  if (url.protocol !== 'https:' && !(url.protocol === 'http:' && options.allowPrivateNetworks)) {
+    const wanted = options.allowPrivateNetworks ? 'http:// or https://' : 'https://';
+    throw new TargetRefused(`The URL must start with ${wanted}.`);
+  }
+  if (url.username !== '' || url.password !== '') throw new TargetRefused('The URL must not hold credentials.');
+  const literal = addressLiteral(url.hostname);
+  if (literal !== undefined && !allows(options, literal)) throw new TargetRefused(notPublic(url.hostname));
+  // Loopback by definition (RFC 6761 6.3), whatever a resolver makes of it.
+  if (!options.allowPrivateNetworks && LOCALHOST.test(url.hostname)) throw new TargetRefused(notPublic(url.hostname));
+  return url;
+}
+
+const LOCALHOST = /(^|\.)localhost\.?$/i;
+
+/** An agent whose connections reach allowed addresses only. Close it when done. */
+export function createGuardedAgent(
+  options: GuardOptions,
+  timeouts: { connectMs: number; headMs?: number; bodyMs?: number },
+): Agent {
+  const connect = buildConnector({
+    timeout: timeouts.connectMs,
+    allowH2: false,
+    lookup: guardedLookup(options),
+    ...(options.ca === undefined ? {} : ({ ca: options.ca } satisfies ConnectionOptions)),
+  });
+  return new Agent({
+    ...(timeouts.headMs === undefined ? {} : { headersTimeout: timeouts.headMs }),
+    ...(timeouts.bodyMs === undefined ? {} : { bodyTimeout: timeouts.bodyMs }),
+    connect(target, callback) {
+      // Node never calls `lookup` for an address literal, so that is checked here.
+      const literal = addressLiteral(target.hostname);
+      if (literal !== undefined && !allows(options, literal)) {
+        queueMicrotask(() => callback(new TargetRefused(notPublic(target.hostname)), null));
+        return;
+      }
+      connect(target, callback);
+    },
+  });
+}
+
+function guardedLookup(options: GuardOptions): LookupFunction {
+  const resolve = options.resolve ?? ((hostname) => dns.promises.lookup(hostname, { all: true }));
+  return (hostname, wanted, callback) => {
+    resolve(hostname).then(
+      (addresses) => {
+        const first = addresses[0];
+        const refused = addresses.find(({ address }) => !allows(options, address));
+        if (first === undefined) callback(Object.assign(new Error('No address'), { code: 'ENOTFOUND' }), '');
+        // One bad address among good ones refuses all: which one gets tried is not left to chance.
+        else if (refused) callback(new TargetRefused(notPublic(hostname)), '');
+        else if (wanted.all) callback(null, addresses);
+        else callback(null, first.address, first.family);
+      },
+      (error: NodeJS.ErrnoException) => callback(error, ''),
+    );
+  };
+}
+
+function allows(options: GuardOptions, address: string): boolean {
+  return options.allowPrivateNetworks || (options.isAllowed ?? isPublicAddress)(address);
+}
+
+/** The address in a host that is one; URL hosts carry IPv6 in brackets. */
+function addressLiteral(hostname: string): string | undefined {
+  const bare = hostname.startsWith('[') ? hostname.slice(1, -1) : hostname;
+  return isIP(bare) === 0 ? undefined : bare;
+}
+
+function notPublic(hostname: string): string {
+  return `The host ${hostname} is not at a public address.`;
+}
