@@ -1,0 +1,126 @@
+import * as z from 'zod';
+import { CreateBatchHeaders, createBatchBody, ListBatchesQuery } from './batchRequests.ts';
+import { BatchListView, BatchWithErrorsView } from './batchView.ts';
+import { CheckView } from './checkView.ts';
+import { Time } from './fields.ts';
+import { CreateKeyBody, KeyListView, KeyView, ListKeysQuery, NewKeyView } from './keys.ts';
+import type { RouteName } from './routes.ts';
+import type { Settings } from './settings.ts';
+
+/**
+ * What each route takes and answers. The handlers check requests and answers by these schemas, and OpenAPI is made from
+ * them. Ids in paths are any text here: a malformed one is a 404 like any other that names nothing.
+ */
+type Exchange = {
+  summary: string;
+  params: z.ZodType;
+  query: z.ZodType;
+  headers: z.ZodType;
+  body: z.ZodType | undefined;
+  /** By status. */
+  answers: Record<number, z.ZodType>;
+};
+
+const Nothing = z.strictObject({});
+const AnyHeaders = z.object({});
+const plain = { params: Nothing, query: Nothing, headers: AnyHeaders, body: undefined } as const;
+const BatchParams = z.strictObject({ batch_id: z.string() });
+
+/** A media type with parameters, as a `Content-Type` header has it. */
+const MEDIA_TYPE = /^[\w.+-]{1,63}\/[\w.+-]{1,63}(; ?[\w-]{1,32}=[\w.-]{1,64})*$/;
+
+const DownloadView = z
+  .object({
+    output_file_url: z.string().nullable(),
+    errors_file_url: z.string().nullable(),
+    expires_at: Time.nullable().describe('When the URLs stop working; null where there is none.'),
+  })
+  .meta({ id: 'Download' });
+const UploadView = z
+  .object({
+    id: z.string(),
+    upload_url: z.string().describe('PUT the file here, with exactly the announced size and content type.'),
+    input_file_url: z.string().describe('What a batch takes as its input_file_url.'),
+    expires_at: Time.describe('When upload_url stops working.'),
+  })
+  .meta({ id: 'Upload' });
+const WebhookSecretView = z.object({ secret: z.string(), created_at: Time }).meta({ id: 'WebhookSecret' });
+const HealthView = z.object({ status: z.literal('ok'), version: z.string() }).meta({ id: 'Health' });
+
+/** Some limits are the stage's own: largest upload, and whether plain http is taken. */
+export function apiOf(settings: Settings) {
+  return {
+    listBatches: {
+      ...plain,
+      summary: "The project's batches, newest first.",
+      query: ListBatchesQuery,
+      answers: { 200: BatchListView },
+    },
+    createBatch: {
+      ...plain,
+      summary: 'Makes a batch; it starts at once. 200 where the idempotency key names one that is there already.',
+      headers: CreateBatchHeaders,
+      body: createBatchBody(settings),
+      answers: { 200: BatchWithErrorsView, 201: BatchWithErrorsView },
+    },
+    checkBatches: {
+      ...plain,
+      summary: 'Looks at every batch that is due and moves it on. The schedule does the same each minute.',
+      answers: { 200: CheckView },
+    },
+    getBatch: { ...plain, summary: 'One batch.', params: BatchParams, answers: { 200: BatchWithErrorsView } },
+    downloadBatch: {
+      ...plain,
+      summary: 'Pre-signed URLs of the files of a batch that has ended.',
+      params: BatchParams,
+      answers: { 200: DownloadView },
+    },
+    createUpload: {
+      ...plain,
+      summary: 'A pre-signed PUT for an input file.',
+      body: z.strictObject({
+        bytes: z.int().min(1).max(settings.limits.inputBytes).describe('Exact size of the file.'),
+        content_type: z.string().regex(MEDIA_TYPE, { error: 'must be a media type' }).default('application/jsonl'),
+      }),
+      answers: { 201: UploadView },
+    },
+    getWebhookSecret: {
+      ...plain,
+      summary: "The secret that the project's notifications are signed with.",
+      answers: { 200: WebhookSecretView },
+    },
+    createKey: { ...plain, summary: 'Makes an API key.', body: CreateKeyBody, answers: { 201: NewKeyView } },
+    listKeys: { ...plain, summary: 'API keys, newest first.', query: ListKeysQuery, answers: { 200: KeyListView } },
+    revokeKey: {
+      ...plain,
+      summary: 'Revokes an API key for good.',
+      params: z.strictObject({ key_id: z.string() }),
+      answers: { 200: KeyView },
+    },
+    getHealth: { ...plain, summary: 'Whether the API is up.', answers: { 200: HealthView } },
+    getOpenApi: {
+      ...plain,
+      summary: 'This contract.',
+      answers: { 200: z.looseObject({ openapi: z.string() }).meta({ id: 'OpenApi' }) },
+    },
+  } as const satisfies Record<RouteName, Exchange>;
+}
+
+export type Api = ReturnType<typeof apiOf>;
+type BodyOf<R extends RouteName> = Api[R]['body'] extends z.ZodType ? z.output<Api[R]['body']> : undefined;
+
+/** A request that was checked. */
+export type ApiRequest<R extends RouteName> = {
+  params: z.output<Api[R]['params']>;
+  query: z.output<Api[R]['query']>;
+  headers: z.output<Api[R]['headers']>;
+  body: BodyOf<R>;
+};
+
+/** An answer; its schema is that of its status. */
+export type ApiAnswer<R extends RouteName> = {
+  [Status in keyof Api[R]['answers']]: Api[R]['answers'][Status] extends z.ZodType
+    ? { status: Status; body: z.input<Api[R]['answers'][Status]> }
+    : never;
+}[keyof Api[R]['answers']];
+export type AnswerBody<R extends RouteName> = ApiAnswer<R>['body'];
