@@ -1,0 +1,248 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir, rm } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { parseArgs } from 'node:util';
+import {
+  type ApiClient,
+  ApiRefusal,
+  type Batch,
+  createApiClient,
+  downloadFile,
+  hasEnded,
+  putFile,
+} from './apiClient.ts';
+import { guessType, inputFileBytes, UsageError } from './inputFile.ts';
+import { findLocalSystem, type LocalSystem, startLocalSystem } from './localSystem.ts';
+import { createProgress, formatSeconds } from './progress.ts';
+import { startReceiver } from './receiver.ts';
+
+const HELP = `Runs one batch from a file to its results.
+
+  npm run batch -- FILE [--out DIR] [options]
+
+  --out DIR          where output.jsonl and errors.jsonl go (default: results)
+  --type TYPE        COMPLETIONS or EMBEDDINGS (default: guessed from the lines)
+  --name NAME        the batch's name (default: the file's)
+  --window TIME      completion window: 30m, 24h, 7d (default: 24h)
+  --skip-invalid     bad lines go to errors.jsonl and the others run (default: one bad line fails the batch)
+  --data DIR         data folder of the local system (default: .local)
+  --model-url URL    an OpenAI-compatible server for the local system, with --model NAME and
+                     --embedding-model NAME; its key is read from MODEL_API_KEY
+  --api URL          a deployed stage instead of the local system, with --key KEY and --callback URL
+
+Exit code: 0 every line succeeded, 2 some lines failed, 1 the batch did not complete.`;
+
+const options = {
+  out: { type: 'string', default: 'results' },
+  type: { type: 'string' },
+  name: { type: 'string' },
+  window: { type: 'string', default: '24h' },
+  'skip-invalid': { type: 'boolean', default: false },
+  data: { type: 'string', default: '.local' },
+  'model-url': { type: 'string' },
+  model: { type: 'string' },
+  'embedding-model': { type: 'string' },
+  api: { type: 'string' },
+  key: { type: 'string' },
+  callback: { type: 'string' },
+  help: { type: 'boolean', short: 'h', default: false },
+} as const;
+
+// A local batch is watched closely; a deployed stage is asked less often, since each look is a paid request.
+const POLL_LOCAL_MS = 250;
+const POLL_REMOTE_MS = 3_000;
+// The first attempt of a notification follows the end within seconds; the next ones come after 5 s and 5 min.
+const NOTIFICATION_WAIT_MS = 30_000;
+
+const say = (line: string) => process.stderr.write(`${line}\n`);
+const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+
+type Arguments = ReturnType<typeof readArguments>;
+
+function readArguments(argv: string[]) {
+  let parsed: ReturnType<typeof parse>;
+  const parse = () => parseArgs({ args: argv, options, allowPositionals: true });
+  try {
+    parsed = parse();
+  } catch (cause) {
+    throw new UsageError(`${cause instanceof Error ? cause.message : cause}\n\n${HELP}`, { cause });
+  }
+  const { values, positionals } = parsed;
+  if (values.help) return { help: true as const };
+  const [file, ...more] = positionals;
+  if (file === undefined || more.length > 0) throw new UsageError(`Name one input file.\n\n${HELP}`);
+  const { type } = values;
+  if (type !== undefined && type !== 'COMPLETIONS' && type !== 'EMBEDDINGS')
+    throw new UsageError(`--type is COMPLETIONS or EMBEDDINGS, not ${type}.`);
+  if (values.api === undefined) {
+    for (const name of ['key', 'callback'] as const)
+      if (values[name] !== undefined) throw new UsageError(`--${name} goes with --api URL.`);
+  } else if (values.key === undefined || values.callback === undefined) {
+    throw new UsageError('--api URL needs --key KEY and --callback URL (where the notification is to go).');
+  }
+  return { help: false as const, file, ...values, type };
+}
+
+/** Where the batch runs: its client, how it is notified, and what to stop afterwards. */
+async function connect(args: Extract<Arguments, { help: false }>) {
+  if (args.api !== undefined && args.key !== undefined && args.callback !== undefined) {
+    const client = createApiClient({ url: args.api, key: args.key });
+    return { client, callbackUrl: args.callback, pollMs: POLL_REMOTE_MS, close: async () => {} };
+  }
+  const modelArgs = (['model-url', 'model', 'embedding-model'] as const).flatMap((name) => {
+    const value = args[name];
+    return value === undefined ? [] : [`--${name}`, value];
+  });
+  let system: LocalSystem | undefined = await findLocalSystem(args.data);
+  let started = false;
+  if (system) {
+    if (modelArgs.length > 0)
+      throw new UsageError(
+        `A local system already runs at ${system.url} with its own models. Stop it, or leave out --model-url and --model.`,
+      );
+    say(`Using the local system at ${system.url}`);
+  } else {
+    say('Starting the local system …');
+    system = await startLocalSystem(['--data', args.data, ...modelArgs]);
+    started = true;
+    say(`Local system ready at ${system.url}`);
+  }
+  const local = system;
+  const receiver = await startReceiver(local.webhook_secret);
+  return {
+    client: createApiClient({ url: local.url, key: local.api_key }),
+    callbackUrl: receiver.url,
+    receiver,
+    pollMs: POLL_LOCAL_MS,
+    async close() {
+      await receiver.close();
+      if (started) await local.stop();
+    },
+  };
+}
+
+async function watch(client: ApiClient, id: string, pollMs: number): Promise<Batch> {
+  const progress = createProgress(process.stderr.isTTY === true, say);
+  try {
+    for (;;) {
+      const batch = await client.getBatch(id);
+      const { total, completed, failed } = batch.request_counts;
+      progress.show({ status: batch.status, done: completed + failed, failed, total });
+      if (hasEnded(batch)) return batch;
+      await pause(pollMs);
+    }
+  } finally {
+    progress.stop();
+  }
+}
+
+/** Downloads both files and holds their lines against the batch's counts. */
+async function download(client: ApiClient, batch: Batch, folder: string): Promise<string[]> {
+  const urls = await client.getDownload(batch.id);
+  const wanted = [
+    ['output.jsonl', urls.output_file_url, batch.request_counts.completed],
+    ['errors.jsonl', urls.errors_file_url, batch.request_counts.failed],
+  ] as const;
+  const saved: string[] = [];
+  for (const [name, url, lines] of wanted) {
+    const path = join(folder, name);
+    // A file of an earlier run beside this run's would be taken for its result.
+    await rm(path, { force: true });
+    if (url === null) continue;
+    const got = await downloadFile(url, path);
+    if (batch.status !== 'failed' && got !== lines)
+      throw new Error(`${path} has ${got} lines where the batch counts ${lines}. Download it again.`);
+    saved.push(`${path} (${got} lines)`);
+  }
+  return saved;
+}
+
+/** True where the receiver was told; says how. */
+async function checkNotification(connection: Awaited<ReturnType<typeof connect>>, batch: Batch): Promise<boolean> {
+  if (connection.receiver) {
+    const got = await connection.receiver.wait(NOTIFICATION_WAIT_MS);
+    if (!got) say(`Notification: none within ${NOTIFICATION_WAIT_MS / 1000} s; it is tried again on its schedule`);
+    else say(`Notification: ${got.event}, ${got.signatureHolds ? 'signature holds' : 'SIGNATURE DOES NOT HOLD'}`);
+    return got?.signatureHolds === true && got.batchId === batch.id;
+  }
+  const until = performance.now() + NOTIFICATION_WAIT_MS;
+  let latest = batch;
+  while (latest.delivered_at === null && performance.now() < until) {
+    await pause(connection.pollMs);
+    latest = await connection.client.getBatch(batch.id);
+  }
+  if (latest.delivered_at !== null) say(`Notification: delivered at ${latest.delivered_at}`);
+  else
+    say(
+      `Notification: not delivered yet (last answer ${latest.delivery?.last_status ?? latest.delivery?.last_error ?? 'none'}); it is tried again on its schedule`,
+    );
+  return latest.delivered_at !== null;
+}
+
+async function run(args: Extract<Arguments, { help: false }>): Promise<number> {
+  const bytes = await inputFileBytes(args.file);
+  const type = args.type ?? (await guessType(args.file));
+  const connection = await connect(args);
+  try {
+    const { client } = connection;
+    const startedAt = performance.now();
+    const upload = await client.createUpload(bytes);
+    await putFile(upload.upload_url, args.file, bytes);
+    const created = await client.createBatch(
+      {
+        name: args.name ?? basename(args.file),
+        type,
+        input_file_url: upload.input_file_url,
+        callback_url: connection.callbackUrl,
+        completion_window: args.window,
+        on_invalid_line: args['skip-invalid'] ? 'skip' : 'fail',
+      },
+      randomUUID(),
+    );
+    say(`Batch ${created.id} (${type})`);
+    const batch = await watch(client, created.id, connection.pollMs);
+    const seconds = (performance.now() - startedAt) / 1000;
+    await mkdir(args.out, { recursive: true });
+    const saved = await download(client, batch, args.out);
+    const notified = await checkNotification(connection, batch);
+
+    const { total, completed, failed } = batch.request_counts;
+    say('');
+    say(`${batch.status}: ${completed} of ${total} lines succeeded, ${failed} failed, in ${formatSeconds(seconds)}`);
+    if (batch.usage) say(`Tokens: ${batch.usage.input_tokens} in, ${batch.usage.output_tokens} out`);
+    for (const { code, line, message } of batch.errors.slice(0, 5))
+      say(`  ${line === null ? '' : `line ${line}: `}${code}: ${message}`);
+    if (batch.errors.length > 5) say(`  … and ${batch.errors.length - 5} more on the batch and in errors.jsonl`);
+    for (const file of saved) process.stdout.write(`${file}\n`);
+    if (batch.status !== 'completed' || !notified) return 1;
+    return failed > 0 ? 2 : 0;
+  } finally {
+    await connection.close();
+  }
+}
+
+async function main(): Promise<number> {
+  const args = readArguments(process.argv.slice(2));
+  if (args.help) {
+    process.stdout.write(`${HELP}\n`);
+    return 0;
+  }
+  return await run(args);
+}
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    say('\nStopped watching. The batch goes on where it runs; a local one when the local system is started again.');
+    process.exit(1);
+  });
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  const known = error instanceof UsageError || error instanceof ApiRefusal;
+  say(
+    known ? error.message : `The batch could not be run to its end: ${error instanceof Error ? error.message : error}`,
+  );
+  process.exitCode = 1;
+}

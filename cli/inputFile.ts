@@ -1,0 +1,61 @@
+import { createReadStream } from 'node:fs';
+import { open, stat } from 'node:fs/promises';
+import { createInterface } from 'node:readline';
+import { createGunzip } from 'node:zlib';
+
+/** A thing the user can put right; its message is all that is printed. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+const EMBEDDINGS_URLS = new Set(['/vectors', '/v1/embeddings']);
+/** A file whose first lines tell nothing is left to the API's own checks. */
+const LINES_LOOKED_AT = 20;
+
+export async function inputFileBytes(path: string): Promise<number> {
+  try {
+    const info = await stat(path);
+    if (!info.isFile()) throw new UsageError(`${path} is not a file.`);
+    if (info.size === 0) throw new UsageError(`${path} is empty. It should hold one JSON object a line.`);
+    return info.size;
+  } catch (cause) {
+    if (cause instanceof UsageError) throw cause;
+    throw new UsageError(`${path} cannot be read: ${cause instanceof Error ? cause.message : cause}`, { cause });
+  }
+}
+
+async function isGzip(path: string): Promise<boolean> {
+  await using file = await open(path);
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(2), 0, 2, 0);
+  return bytesRead === 2 && buffer[0] === 0x1f && buffer[1] === 0x8b;
+}
+
+/** Guesses the batch's type from the `url` of its first lines. */
+export async function guessType(path: string): Promise<'COMPLETIONS' | 'EMBEDDINGS'> {
+  const bytes = createReadStream(path);
+  const source = (await isGzip(path)) ? bytes.pipe(createGunzip()) : bytes;
+  let looked = 0;
+  try {
+    for await (const line of createInterface({ input: source })) {
+      if (line.trim() === '') continue;
+      const url = urlOf(line);
+      if (url !== undefined) return EMBEDDINGS_URLS.has(url) ? 'EMBEDDINGS' : 'COMPLETIONS';
+      if (++looked >= LINES_LOOKED_AT) break;
+    }
+  } finally {
+    bytes.destroy();
+  }
+  return 'COMPLETIONS';
+}
+
+function urlOf(line: string): string | undefined {
+  try {
+    const value: unknown = JSON.parse(line);
+    if (typeof value !== 'object' || value === null || !('url' in value)) return undefined;
+    return typeof value.url === 'string' ? value.url : undefined;
+  } catch (error) {
+    // A bad line is the API's to report, with its number.
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,47 @@
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import * as z from 'zod';
+
+/** What `npm start -- --json` prints when it is ready. */
+const ReadySchema = z.object({
+  url: z.string(),
+  api_key: z.string(),
+  management_key: z.string(),
+  project_id: z.string(),
+  webhook_secret: z.string(),
+  pid: z.int(),
+});
+export type LocalSystem = z.infer<typeof ReadySchema> & { stop(): Promise<void> };
+
+const START_SCRIPT = fileURLToPath(new URL('../local/start.mjs', import.meta.url));
+
+/**
+ * Starts the local system in a process of its own, on a free port, and waits until it is ready.
+ * What it says while it starts goes to our stderr; `args` are handed on (`--data`, `--model-url` …).
+ */
+export async function startLocalSystem(args: string[]): Promise<LocalSystem> {
+  const child = spawn(process.execPath, [START_SCRIPT, '--json', '--port', '0', ...args], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    // A group of its own: Ctrl-C reaches this process, which then stops the system in order.
+    detached: true,
+  });
+  const ended = new Promise<number>((resolve) => child.once('exit', (code) => resolve(code ?? 1)));
+  const kill = () => child.kill('SIGTERM');
+  process.once('exit', kill);
+  const lines = createInterface({ input: child.stdout });
+  const first = await Promise.race([
+    new Promise<string>((resolve) => lines.once('line', resolve)),
+    ended.then((code) => {
+      throw new Error(`The local system ended with code ${code} before it was ready; what it said is above.`);
+    }),
+  ]);
+  return {
+    ...ReadySchema.parse(JSON.parse(first)),
+    async stop() {
+      process.off('exit', kill);
+      kill();
+      await ended;
+    },
+  };
+}
