@@ -1,0 +1,135 @@
+import type { AgentBody, VectorItem } from './lines/requestBodies.ts';
+import { parseObject } from './lines/requestBodies.ts';
+import type { RequestLine } from './lines/requestLine.ts';
+import type { ModelEndpoint } from './modelEndpoints.ts';
+import { type AgentEntry, findAgent, findModel, type ModelsFile } from './models.ts';
+
+/**
+ * A request line → the model call that answers it. `answered`: nothing has to be asked. `model_not_found`: the models
+ * of this deployment are no longer those that Validate knew.
+ */
+export type LineCall =
+  | {
+      kind: 'call';
+      /** Names in `models.json`: the provider, and the model that limits and circuits go by. */
+      provider: string;
+      model: string;
+      endpoint: ModelEndpoint;
+      /** In OpenAI's dialect, with the provider's own name of the model inside. */
+      body: Record<string, unknown>;
+    }
+  | { kind: 'answered'; statusCode: 200; body: string }
+  | { kind: 'model_not_found'; message: string };
+
+export function toModelCall(request: RequestLine, models: ModelsFile): LineCall {
+  switch (request.kind) {
+    case 'openai':
+      return call(models, request.model, request.endpoint, request.body);
+    case 'agent': {
+      const agent = findAgent(models, request.agentId);
+      if (agent === undefined) return { kind: 'model_not_found', message: 'The agent is no longer set up here.' };
+      return call(models, agent.model, 'chat/completions', agentCallBody(agent, request.body));
+    }
+    case 'vectors': {
+      const texts = request.body.vectors.filter(isToEmbed).map((item) => item.metadata?.text);
+      if (texts.length === 0)
+        return { kind: 'answered', statusCode: 200, body: vectorsAnswer(request.body.vectors, []) };
+      if (models.vectors === undefined)
+        return { kind: 'model_not_found', message: 'No model for /vectors is set up here any more.' };
+      return call(models, models.vectors.model, 'embeddings', { input: texts });
+    }
+  }
+}
+
+function call(models: ModelsFile, name: string, endpoint: ModelEndpoint, body: Record<string, unknown>): LineCall {
+  const entry = findModel(models, name);
+  if (!entry?.endpoints.includes(endpoint))
+    return { kind: 'model_not_found', message: `The model ${JSON.stringify(name)} is no longer set up here.` };
+  // `model` stays where the client had it; spread defines keys, so a "__proto__" in the body stays a key.
+  return { kind: 'call', provider: entry.provider, model: name, endpoint, body: { ...body, model: entry.model } };
+}
+
+/* ---------------------------------------------------------------- agents */
+
+function agentCallBody(agent: AgentEntry, body: AgentBody): Record<string, unknown> {
+  const schema = outputSchema(agent, body);
+  const instructions = agent.instructions && fillIn(agent.instructions, body.variables ?? []);
+  return {
+    messages: [
+      ...(instructions ? [{ role: 'system', content: instructions }] : []),
+      { role: 'user', content: userContent(body) },
+    ],
+    ...(agent.temperature === undefined ? {} : { temperature: agent.temperature }),
+    // `max_completion_tokens` is OpenAI's newer name, but other servers of the dialect know only this one.
+    ...(agent.max_output_tokens === undefined ? {} : { max_tokens: agent.max_output_tokens }),
+    // Not `strict`: OpenAI then refuses schemas that leave out `additionalProperties: false` or `required`.
+    ...(schema === undefined
+      ? {}
+      : { response_format: { type: 'json_schema', json_schema: { name: 'output', schema } } }),
+  };
+}
+
+/** The line's own schema goes before the agent's. */
+function outputSchema(agent: AgentEntry, body: AgentBody): Record<string, unknown> | undefined {
+  return typeof body.output_schema === 'string' ? parseObject(body.output_schema) : agent.output_schema;
+}
+
+/**
+ * Values take the place of `{{name}}` in the instructions, once: what a value brings in is not looked at again.
+ * Placeholders without a variable stay, variables without a placeholder do nothing, and `input` is never touched, since
+ * it is the end user's text. A name that comes twice has its last value.
+ */
+function fillIn(instructions: string, variables: NonNullable<AgentBody['variables']>): string {
+  const values = new Map(variables.map(({ name, key, value }) => [(name ?? key ?? '').trim(), String(value)]));
+  return instructions.replaceAll(/\{\{([^{}]*)\}\}/g, (placeholder, name: string) => {
+    return values.get(name.trim()) ?? placeholder;
+  });
+}
+
+/** Documents become content parts; a title that has no place of its own in the dialect goes before its image as text. */
+function userContent({ input, documents }: AgentBody): unknown {
+  if (!documents || documents.length === 0) return input;
+  const parts = documents.flatMap(({ type, url, title }): unknown[] => {
+    if (type === 'image')
+      return [...(title ? [{ type: 'text', text: title }] : []), { type: 'image_url', image_url: { url } }];
+    // OpenAI takes a data: URL here; OpenAI-compatible gateways take https:// as well.
+    return [{ type: 'file', file: { filename: title || 'document.pdf', file_data: url } }];
+  });
+  return [{ type: 'text', text: input }, ...parts];
+}
+
+/* ---------------------------------------------------------------- vectors */
+
+function isToEmbed(item: VectorItem): boolean {
+  return item.values.length === 0;
+}
+
+/** `embeddings`: those of the items without values, in their order. */
+export function vectorsAnswer(items: readonly VectorItem[], embeddings: readonly (readonly number[])[]): string {
+  let next = 0;
+  const vectors = items.map((item) => ({
+    id: item.id,
+    values: isToEmbed(item) ? embeddings[next++] : item.values,
+    metadata: item.metadata ?? {},
+  }));
+  const message = `${vectors.length} ${vectors.length === 1 ? 'vector' : 'vectors'}, ${next} embedded.`;
+  return JSON.stringify({ success: true, message, vectors_count: vectors.length, data: { vectors } });
+}
+
+/** What the answer's reader has to know of the request. */
+export function expectedAnswer(
+  request: RequestLine,
+  models: ModelsFile,
+): { kind: 'text' | 'json' } | { kind: 'vectors'; items: readonly VectorItem[] } | { kind: 'openai' } {
+  switch (request.kind) {
+    case 'openai':
+      return { kind: 'openai' };
+    case 'agent': {
+      const agent = findAgent(models, request.agentId);
+      const wantsJson = agent !== undefined && outputSchema(agent, request.body) !== undefined;
+      return { kind: wantsJson ? 'json' : 'text' };
+    }
+    case 'vectors':
+      return { kind: 'vectors', items: request.body.vectors };
+  }
+}

@@ -1,0 +1,266 @@
+import { isUtf8 } from 'node:buffer';
+import type { BatchType } from '../batch.ts';
+import { MODEL_ENDPOINTS, type ModelEndpoint } from '../modelEndpoints.ts';
+import { findAgent, findModel, type ModelsFile } from '../models.ts';
+import { type LineProblem, nameKind, problemsOf, quote } from './lineProblem.ts';
+import type { PhysicalLine } from './lineReader.ts';
+import { type AgentBody, BODY_SCHEMAS, isObject, type VectorsBody } from './requestBodies.ts';
+
+/** One line of a batch's input that was found good, by the endpoint that it asks for. */
+export type RequestLine =
+  | { kind: 'agent'; customId: string; agentId: string; body: AgentBody }
+  | { kind: 'vectors'; customId: string; body: VectorsBody }
+  /** `model` is the client's name for it; the body goes to the provider as it is, but for that name. */
+  | { kind: 'openai'; customId: string; endpoint: ModelEndpoint; model: string; body: Record<string, unknown> };
+
+/** `customId` is null where the line has no usable one. `problems` is never empty. */
+export type CheckedLine =
+  | { ok: true; request: RequestLine }
+  | { ok: false; customId: string | null; problems: LineProblem[] };
+
+export type LineContext = {
+  type: BatchType;
+  models: ModelsFile;
+  maxLineBytes: number;
+  /** The file began like a page of HTML: then its lines say so, also those without a tag. */
+  htmlPage?: boolean;
+};
+
+const MAX_CUSTOM_ID = 512;
+/** JSON.stringify overflows the stack somewhere above 3,000 levels (tried on Node 24); no request needs this many. */
+const MAX_DEPTH = 500;
+
+type Target = { kind: 'agent'; agentId: string } | { kind: 'vectors' } | { kind: 'openai'; endpoint: ModelEndpoint };
+
+/** Checks one line against the contract; never throws for what is in it. */
+export function checkLine(line: PhysicalLine, context: LineContext): CheckedLine {
+  if (line.content === 'too_long')
+    return bad(null, {
+      code: 'line_too_long',
+      param: null,
+      message: `The line has ${line.end - line.start} bytes; ${context.maxLineBytes} are allowed.`,
+    });
+  const parsed = parseLine(line.content, line.terminated, context.htmlPage ?? false);
+  if ('problem' in parsed) return bad(null, parsed.problem);
+  return checkRequest(parsed.value, context);
+}
+
+/** Reads a line that Validate let through. Throws if it is not one: the file or the models are not those of Validate. */
+export function readRequestLine(line: PhysicalLine, context: LineContext): RequestLine {
+  const checked = checkLine(line, context);
+  if (checked.ok) return checked.request;
+  throw new Error(`Line ${line.line} was found good before, and now is not: ${checked.problems[0]?.code}`);
+}
+
+export function looksLikeHtml(text: string): boolean {
+  return /^\s*<(!doctype\s+html|html[\s>]|head[\s>]|body[\s>]|!--)/i.test(text);
+}
+
+function bad(customId: string | null, ...problems: LineProblem[]): CheckedLine {
+  return { ok: false, customId, problems };
+}
+
+function parseLine(
+  content: Buffer,
+  terminated: boolean,
+  htmlPage: boolean,
+): { value: unknown } | { problem: LineProblem } {
+  const problem = (code: LineProblem['code'], message: string) => ({ problem: { code, message, param: null } });
+  const cutOff = () => problem('invalid_json_line', 'The last line looks cut off: the file ends in the middle of it.');
+  if (!isUtf8(content)) {
+    if (!terminated && isUtf8UpToItsEnd(content)) return cutOff();
+    const utf16 = (content[0] === 0xff && content[1] === 0xfe) || (content[0] === 0xfe && content[1] === 0xff);
+    return problem(
+      'invalid_utf8',
+      utf16
+        ? 'The line is not valid UTF-8; it looks like UTF-16. Save the file as UTF-8.'
+        : 'The line is not valid UTF-8.',
+    );
+  }
+  const text = content.toString('utf8');
+  try {
+    return { value: JSON.parse(text) };
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    if (htmlPage || looksLikeHtml(text))
+      return problem(
+        'invalid_json_line',
+        'The line is not JSON: it looks like HTML, so the URL may lead to a web page, not to the file itself.',
+      );
+    if (!terminated && /^Unterminated|Unexpected end/.test(error.message)) return cutOff();
+    if (text.startsWith('\ufeff'))
+      return problem('invalid_json_line', 'The line starts with a byte order mark, which only the file may do.');
+    // V8 counts lines inside the text, which would be mistaken for lines of the file.
+    const why = error.message.replace(/ \(line \d+ column \d+\)$/, '');
+    return problem('invalid_json_line', `The line is not JSON: ${why}${why.endsWith('.') ? '' : '.'}`);
+  }
+}
+
+/** True where nothing is wrong but a character that lacks its last bytes. */
+function isUtf8UpToItsEnd(content: Buffer): boolean {
+  for (let missing = 1; missing <= 3 && missing < content.length; missing++)
+    if ((content[content.length - missing] ?? 0) >= 0xc0) return isUtf8(content.subarray(0, -missing));
+  return false;
+}
+
+function checkRequest(value: unknown, context: LineContext): CheckedLine {
+  if (!isObject(value))
+    return bad(null, {
+      code: 'invalid_line',
+      param: null,
+      message: `The line is ${nameKind(value)}; it must be one JSON object with custom_id, method, url and body.`,
+    });
+  if (isDeeperThan(value, MAX_DEPTH))
+    return bad(null, {
+      code: 'invalid_value',
+      param: null,
+      message: `The line is nested deeper than ${MAX_DEPTH} levels.`,
+    });
+  const field = (name: string): unknown => (Object.hasOwn(value, name) ? Reflect.get(value, name) : undefined);
+
+  const customId = field('custom_id');
+  const idProblem = checkCustomId(customId);
+  const problems: LineProblem[] = [];
+  if (idProblem) problems.push(idProblem);
+  const method = checkMethod(field('method'));
+  if (method) problems.push(method);
+  const target = findTarget(field('url'), context);
+  if ('problem' in target) problems.push(target.problem);
+
+  const body = field('body');
+  if (body === undefined) problems.push(missing('body', 'an object'));
+  else if (!isObject(body)) problems.push(wrongType('body', 'an object', body));
+  else if ('target' in target) problems.push(...checkBody(target.target, body, context));
+
+  const usableId = idProblem === undefined && typeof customId === 'string' ? customId : null;
+  if (problems.length > 0 || usableId === null || 'problem' in target) return bad(usableId, ...problems);
+  return { ok: true, request: toRequest(target.target, usableId, body) };
+}
+
+/** What the checks above have made certain, in types. */
+function toRequest(target: Target, customId: string, body: unknown): RequestLine {
+  // The body has passed its schema. The client's own object is used, not zod's copy: a provider gets it as it came.
+  switch (target.kind) {
+    case 'agent':
+      return { kind: 'agent', customId, agentId: target.agentId, body: body as AgentBody };
+    case 'vectors':
+      return { kind: 'vectors', customId, body: body as VectorsBody };
+    case 'openai': {
+      const call = body as Record<string, unknown> & { model: string };
+      return { kind: 'openai', customId, endpoint: target.endpoint, model: call.model, body: call };
+    }
+  }
+}
+
+function missing(param: string, wanted: string): LineProblem {
+  return { code: 'missing_required_parameter', param, message: `${param} is missing: it must be ${wanted}.` };
+}
+
+function wrongType(param: string, wanted: string, found: unknown): LineProblem {
+  return { code: 'invalid_type', param, message: `${param} must be ${wanted}, not ${nameKind(found)}.` };
+}
+
+function checkCustomId(customId: unknown): LineProblem | undefined {
+  if (customId === undefined) return missing('custom_id', 'a string that no other line has');
+  if (typeof customId !== 'string') return wrongType('custom_id', 'a string', customId);
+  if (customId.length > 0 && customId.length <= MAX_CUSTOM_ID) return undefined;
+  const message = `custom_id has ${customId.length} characters; 1 to ${MAX_CUSTOM_ID} are allowed.`;
+  return { code: 'invalid_value', param: 'custom_id', message };
+}
+
+function checkMethod(method: unknown): LineProblem | undefined {
+  if (method === 'POST') return undefined;
+  if (method === undefined) return missing('method', '"POST"');
+  if (typeof method !== 'string') return wrongType('method', '"POST"', method);
+  return { code: 'invalid_method', param: 'method', message: `method must be "POST", not ${quote(method)}.` };
+}
+
+const AGENT_URL = /^\/agents\/([^/?#\s]{1,256})\/invoke$/;
+const OPENAI_URL = new Map(MODEL_ENDPOINTS.map((endpoint) => [`/v1/${endpoint}`, endpoint]));
+const URLS_BY_TYPE = {
+  COMPLETIONS: '/agents/{agent_id}/invoke, /v1/chat/completions, /v1/completions or /v1/responses',
+  EMBEDDINGS: '/vectors or /v1/embeddings',
+} as const satisfies Record<BatchType, string>;
+
+function parseTarget(url: string): Target | undefined {
+  if (url === '/vectors') return { kind: 'vectors' };
+  const endpoint = OPENAI_URL.get(url);
+  if (endpoint !== undefined) return { kind: 'openai', endpoint };
+  const agent = AGENT_URL.exec(url)?.[1];
+  if (agent === undefined) return undefined;
+  try {
+    return { kind: 'agent', agentId: decodeURIComponent(agent) };
+  } catch (error) {
+    if (error instanceof URIError) return undefined;
+    throw error;
+  }
+}
+
+function typeOf(target: Target): BatchType {
+  if (target.kind === 'vectors') return 'EMBEDDINGS';
+  return target.kind === 'openai' && target.endpoint === 'embeddings' ? 'EMBEDDINGS' : 'COMPLETIONS';
+}
+
+function findTarget(url: unknown, { type, models }: LineContext): { target: Target } | { problem: LineProblem } {
+  const param = 'url';
+  const right = URLS_BY_TYPE[type];
+  if (url === undefined) return { problem: missing(param, right) };
+  if (typeof url !== 'string') return { problem: wrongType(param, `a string: ${right}`, url) };
+  const target = parseTarget(url);
+  if (target === undefined)
+    return {
+      problem: { code: 'invalid_url', param, message: `url ${quote(url)} is not known here; it must be ${right}.` },
+    };
+  if (typeOf(target) !== type)
+    return {
+      problem: {
+        code: 'url_not_allowed_for_type',
+        param,
+        message: `url ${quote(url)} is not for a batch of type ${type}, whose lines go to ${right}.`,
+      },
+    };
+  const known =
+    target.kind === 'agent'
+      ? findAgent(models, target.agentId) !== undefined
+      : target.kind === 'openai' || models.vectors !== undefined;
+  if (known) return { target };
+  const message =
+    target.kind === 'agent'
+      ? `There is no agent ${quote(target.agentId)} here.`
+      : 'No model for /vectors is set up here.';
+  return { problem: { code: 'model_not_found', param, message } };
+}
+
+function checkBody(target: Target, body: object, { models }: LineContext): LineProblem[] {
+  const schema = BODY_SCHEMAS[target.kind === 'openai' ? target.endpoint : target.kind];
+  const parsed = schema.safeParse(body);
+  const problems = parsed.error ? problemsOf(parsed.error, 'body', body) : [];
+  if (target.kind !== 'openai') return problems;
+  const name: unknown = Object.hasOwn(body, 'model') ? Reflect.get(body, 'model') : undefined;
+  if (typeof name !== 'string' || name === '') return problems;
+  const model = findModel(models, name);
+  const param = 'body.model';
+  if (model === undefined)
+    problems.unshift({ code: 'model_not_found', param, message: `There is no model ${quote(name)} here.` });
+  else if (!model.endpoints.includes(target.endpoint))
+    problems.unshift({
+      code: 'model_not_found',
+      param,
+      message: `The model ${quote(name)} does not serve /v1/${target.endpoint}, only ${model.endpoints.map((endpoint) => `/v1/${endpoint}`).join(', ')}.`,
+    });
+  return problems;
+}
+
+/** Breadth first, so that no nesting overflows the stack. */
+function isDeeperThan(value: object, limit: number): boolean {
+  let level: object[] = [value];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth === limit) return true;
+    const below: object[] = [];
+    for (const node of level)
+      for (const child of Array.isArray(node) ? node : Object.values(node))
+        if (typeof child === 'object' && child !== null) below.push(child);
+    level = below;
+  }
+  return false;
+}
