@@ -165,7 +165,10 @@ export type ControlStore = {
 export type ShardStore = {
   /** Takes the shard: epoch + 1, deaths + 1 (a commit sets deaths to 0). Creates the record the first time. */
   claim(batchId: string, range: ShardRange): Promise<ShardRecord | 'sealed'>;
-  /** One conditional write: `epoch`, `commits` as given and not sealed. `lost`: drop the part and stop at once. */
+  /**
+   * One conditional write: `epoch`, `commits` as given and not sealed. `lost`: drop the part and stop at once. The same
+   * commit again is `committed`. Where it throws nothing is known: the part must stay.
+   */
   commit(batchId: string, commit: ShardCommit): Promise<'committed' | 'lost'>;
   /** The worker ends in order without a commit: takes its death back. */
   release(batchId: string, shard: number, epoch: number): Promise<void>;

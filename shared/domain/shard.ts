@@ -71,9 +71,11 @@ export type ShardCommit = {
   segment: SegmentRef;
   /** The whole bitmap after the commit. */
   done: Uint8Array;
+  /** Added to the record's. */
   completed: number;
   failed: number;
   usage: { inputTokens: number; outputTokens: number };
+  /** Replaces the record's. */
   attempts: Record<string, number>;
   /** When given, replaces `segments` by none and appends this manifest's key; the segment is inside the manifest. */
   foldInto?: string;

@@ -1,0 +1,157 @@
+import { isDeepStrictEqual } from 'node:util';
+import { TABLE } from '../../contract/table.ts';
+import {
+  type BatchDetail,
+  BatchDetailSchema,
+  type BatchError,
+  type BatchHead,
+  MAX_BATCH_ERRORS,
+} from '../../domain/batch.ts';
+import type { BatchStore } from '../../ports.ts';
+import { createBatchCounts } from './batchCounts.ts';
+import { createBatchLists } from './batchLists.ts';
+import { createBatchMoves } from './batchMoves.ts';
+import type { Table } from './client.ts';
+import { BATCH, dueKey, keys } from './keys.ts';
+import { always, getRecord, parseRecord, putRecord, updateRecord } from './records.ts';
+import { OPEN_STATUSES, readHead } from './storedHead.ts';
+
+/** Batches: head, detail and the two indexes. Moves, counts and lists have files of their own. */
+export function createBatchStore(table: Table): BatchStore {
+  return {
+    ...createBatchMoves(table),
+    ...createBatchCounts(table),
+    ...createBatchLists(table),
+
+    async create({ head, detail, control, dueAt }) {
+      const detailRecord = { ...keys.detail(head.batchId), ...bounded(detail) };
+      const controlRecord = { ...keys.control(head.batchId), ...control };
+      const headRecord = {
+        ...keys.head(head),
+        ...dueKey(head.batchId, dueAt),
+        [TABLE.listIndex.partitionKey]: keys.project(head.projectId),
+        [TABLE.listIndex.sortKey]: head.batchId,
+        ...head,
+      };
+      if (!(await putRecord(table, detailRecord))) {
+        // Either the batch is there, and its detail and control must not be set back (a stop would be lost), or an
+        // earlier create of the same id (an idempotency key that came again) died before its head: then this one's
+        // records replace what it left.
+        const standing = await readHead(table, head);
+        if (standing) return isOwn(standing, head) ? 'created' : 'exists';
+        await putRecord(table, detailRecord, always);
+      }
+      // Fresh, or left behind by a create that died: no head, so no worker has looked at it and nobody has stopped it.
+      await putRecord(table, controlRecord, always);
+      if (await putRecord(table, headRecord)) return 'created';
+      const standing = await readHead(table, head);
+      return standing && isOwn(standing, head) ? 'created' : 'exists';
+    },
+
+    async get(ref) {
+      return await readHead(table, ref);
+    },
+
+    async getDetail(batchId) {
+      const record = await getRecord(table, keys.detail(batchId));
+      return record && parseRecord(BatchDetailSchema, record);
+    },
+
+    async setInput(ref, attempt, input) {
+      // Last writer wins among those of the newest attempt: a repeated Fetch wrote the same key anew, and the ETag that
+      // holds is that of the object that was written last. Repeating it is harmless, so a lost answer is too.
+      const set = await updateRecord(table, keys.head(ref), (e) => ({
+        set: [e.equals('input', input)],
+        when: `${e.equals('attempt', attempt)} AND ${e.absent('plan')} AND ${e.oneOf('status', OPEN_STATUSES)}`,
+      }));
+      return set ? 'set' : 'superseded';
+    },
+
+    async setPlan(ref, attempt, plan) {
+      // While validating no worker has read a plan, so the newest attempt's may replace an older attempt's; otherwise an
+      // attempt that died between this and the end would keep all later ones from ending the batch.
+      const set = await updateRecord(table, keys.head(ref), (e) => ({
+        set: [e.equals('plan', plan)],
+        when: `${e.equals('attempt', attempt)} AND ${e.oneOf('status', OPEN_STATUSES)} AND (${e.absent('plan')} OR ${e.equals('status', 'validating')})`,
+      }));
+      if (set) return 'set';
+      const head = await readHead(table, ref);
+      return head?.attempt === attempt && isDeepStrictEqual(head.plan, plan) ? 'set' : 'superseded';
+    },
+
+    async setErrors(batchId, errors) {
+      const set = await updateRecord(table, keys.detail(batchId), (e) => ({
+        set: [e.equals('errors', boundedErrors(errors))],
+        when: e.exists(TABLE.partitionKey),
+      }));
+      if (!set) throw new Error(`${BATCH}${batchId} has no detail record`);
+    },
+
+    async setReceipt(batchId, receipt) {
+      const set = await updateRecord(table, keys.detail(batchId), (e) => ({
+        set: [e.equals('receipt', receipt)],
+        when: e.exists(TABLE.partitionKey),
+      }));
+      if (!set) throw new Error(`${BATCH}${batchId} has no detail record`);
+    },
+
+    async setDelivery(ref, delivery, deliveredAt, now) {
+      // What was delivered stays so: a slower attempt that ran beside it, or one whose answer was lost, changes nothing.
+      const set = await updateRecord(table, keys.head(ref), (e) => ({
+        set: [
+          e.equals('delivery', delivery),
+          e.equals('updatedAt', now),
+          ...(deliveredAt === undefined ? [] : [e.equals('deliveredAt', deliveredAt)]),
+        ],
+        when: `${e.exists(TABLE.partitionKey)} AND ${e.absent('deliveredAt')}`,
+      }));
+      if (!set && !(await readHead(table, ref))) throw new Error(`There is no batch ${ref.batchId}`);
+    },
+
+    async setDue(ref, dueAt) {
+      const { partitionKey, sortKey } = TABLE.dueIndex;
+      // A batch that is not there has nothing to be due: the index is a hint and may name one.
+      await updateRecord(table, keys.head(ref), (e) =>
+        dueAt === undefined
+          ? { remove: [e.name(partitionKey), e.name(sortKey)], when: e.exists(TABLE.partitionKey) }
+          : {
+              set: Object.entries(dueKey(ref.batchId, dueAt)).map(([name, value]) => e.equals(name, value)),
+              when: e.exists(TABLE.partitionKey),
+            },
+      );
+    },
+  };
+}
+
+/**
+ * The SDK repeats a put whose answer was lost and then meets its own record. Two creates under one id differ in the
+ * time, and where they do not, both start the same execution by name, which starts it once.
+ */
+function isOwn(standing: BatchHead, head: BatchHead): boolean {
+  return standing.createdAt === head.createdAt;
+}
+
+function bounded(detail: BatchDetail): BatchDetail {
+  return { ...detail, errors: boundedErrors(detail.errors) };
+}
+
+/**
+ * An item ends at 400 KB. 100 errors of 500 + 200 UTF-16 units (3 bytes each at most) are 210 KB; metadata (16 pairs of
+ * 64 + 512) and description (4,096) add under 45 KB.
+ */
+const MAX_ERROR_MESSAGE = 500;
+const MAX_ERROR_PARAM = 200;
+
+function boundedErrors(errors: BatchError[]): BatchError[] {
+  return errors.slice(0, MAX_BATCH_ERRORS).map((error) => ({
+    ...error,
+    message: cut(error.message, MAX_ERROR_MESSAGE),
+    param: error.param === null ? null : cut(error.param, MAX_ERROR_PARAM),
+  }));
+}
+
+/** At most `units` UTF-16 units, with an ellipsis where something is cut; never half a character. */
+function cut(text: string, units: number): string {
+  if (text.length <= units) return text;
+  return `${text.slice(0, units - 1).replace(/[\uD800-\uDBFF]$/, '')}…`;
+}
