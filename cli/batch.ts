@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { parseArgs } from 'node:util';
 import {
   type ApiClient,
   ApiRefusal,
@@ -11,42 +10,11 @@ import {
   hasEnded,
   putFile,
 } from './apiClient.ts';
+import { type BatchArguments, HELP, readArguments } from './batchArguments.ts';
 import { guessType, inputFileBytes, UsageError } from './inputFile.ts';
-import { findLocalSystem, type LocalSystem, startLocalSystem } from './localSystem.ts';
+import { findLocalSystem, startLocalSystem } from './localSystem.ts';
 import { createProgress, formatSeconds } from './progress.ts';
 import { startReceiver } from './receiver.ts';
-
-const HELP = `Runs one batch from a file to its results.
-
-  npm run batch -- FILE [--out DIR] [options]
-
-  --out DIR          where output.jsonl and errors.jsonl go (default: results)
-  --type TYPE        COMPLETIONS or EMBEDDINGS (default: guessed from the lines)
-  --name NAME        the batch's name (default: the file's)
-  --window TIME      completion window: 30m, 24h, 7d (default: 24h)
-  --skip-invalid     bad lines go to errors.jsonl and the others run (default: one bad line fails the batch)
-  --data DIR         data folder of the local system (default: .local)
-  --model-url URL    an OpenAI-compatible server for the local system, with --model NAME and
-                     --embedding-model NAME; its key is read from MODEL_API_KEY
-  --api URL          a deployed stage instead of the local system, with --key KEY and --callback URL
-
-Exit code: 0 every line succeeded, 2 some lines failed, 1 the batch did not complete.`;
-
-const options = {
-  out: { type: 'string', default: 'results' },
-  type: { type: 'string' },
-  name: { type: 'string' },
-  window: { type: 'string', default: '24h' },
-  'skip-invalid': { type: 'boolean', default: false },
-  data: { type: 'string', default: '.local' },
-  'model-url': { type: 'string' },
-  model: { type: 'string' },
-  'embedding-model': { type: 'string' },
-  api: { type: 'string' },
-  key: { type: 'string' },
-  callback: { type: 'string' },
-  help: { type: 'boolean', short: 'h', default: false },
-} as const;
 
 // A local batch is watched closely; a deployed stage is asked less often, since each look is a paid request.
 const POLL_LOCAL_MS = 250;
@@ -57,57 +25,29 @@ const NOTIFICATION_WAIT_MS = 30_000;
 const say = (line: string) => process.stderr.write(`${line}\n`);
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
-type Arguments = ReturnType<typeof readArguments>;
-
-function readArguments(argv: string[]) {
-  let parsed: ReturnType<typeof parse>;
-  const parse = () => parseArgs({ args: argv, options, allowPositionals: true });
-  try {
-    parsed = parse();
-  } catch (cause) {
-    throw new UsageError(`${cause instanceof Error ? cause.message : cause}\n\n${HELP}`, { cause });
-  }
-  const { values, positionals } = parsed;
-  if (values.help) return { help: true as const };
-  const [file, ...more] = positionals;
-  if (file === undefined || more.length > 0) throw new UsageError(`Name one input file.\n\n${HELP}`);
-  const { type } = values;
-  if (type !== undefined && type !== 'COMPLETIONS' && type !== 'EMBEDDINGS')
-    throw new UsageError(`--type is COMPLETIONS or EMBEDDINGS, not ${type}.`);
-  if (values.api === undefined) {
-    for (const name of ['key', 'callback'] as const)
-      if (values[name] !== undefined) throw new UsageError(`--${name} goes with --api URL.`);
-  } else if (values.key === undefined || values.callback === undefined) {
-    throw new UsageError('--api URL needs --key KEY and --callback URL (where the notification is to go).');
-  }
-  return { help: false as const, file, ...values, type };
-}
+type Connection = {
+  client: ApiClient;
+  callbackUrl: string;
+  /** Ours, on this machine; a deployed stage notifies somebody else's. */
+  receiver?: Awaited<ReturnType<typeof startReceiver>>;
+  pollMs: number;
+  close(): Promise<void>;
+};
 
 /** Where the batch runs: its client, how it is notified, and what to stop afterwards. */
-async function connect(args: Extract<Arguments, { help: false }>) {
-  if (args.api !== undefined && args.key !== undefined && args.callback !== undefined) {
-    const client = createApiClient({ url: args.api, key: args.key });
-    return { client, callbackUrl: args.callback, pollMs: POLL_REMOTE_MS, close: async () => {} };
+async function connect({ target }: BatchArguments): Promise<Connection> {
+  if ('api' in target) {
+    const client = createApiClient({ url: target.api, key: target.key });
+    return { client, callbackUrl: target.callback, pollMs: POLL_REMOTE_MS, close: async () => {} };
   }
-  const modelArgs = (['model-url', 'model', 'embedding-model'] as const).flatMap((name) => {
-    const value = args[name];
-    return value === undefined ? [] : [`--${name}`, value];
-  });
-  let system: LocalSystem | undefined = await findLocalSystem(args.data);
-  let started = false;
-  if (system) {
-    if (modelArgs.length > 0)
-      throw new UsageError(
-        `A local system already runs at ${system.url} with its own models. Stop it, or leave out --model-url and --model.`,
-      );
-    say(`Using the local system at ${system.url}`);
-  } else {
-    say('Starting the local system …');
-    system = await startLocalSystem(['--data', args.data, ...modelArgs]);
-    started = true;
-    say(`Local system ready at ${system.url}`);
-  }
-  const local = system;
+  const running = await findLocalSystem(target.data);
+  if (running && target.modelArgs.length > 0)
+    throw new UsageError(
+      `A local system already runs at ${running.url} with its own models. Stop it, or leave out the flags of the model.`,
+    );
+  say(running ? `Using the local system at ${running.url}` : 'Starting the local system …');
+  const local = running ?? (await startLocalSystem(['--data', target.data, ...target.modelArgs]));
+  if (!running) say(`Local system ready at ${local.url}`);
   const receiver = await startReceiver(local.webhook_secret);
   return {
     client: createApiClient({ url: local.url, key: local.api_key }),
@@ -116,7 +56,7 @@ async function connect(args: Extract<Arguments, { help: false }>) {
     pollMs: POLL_LOCAL_MS,
     async close() {
       await receiver.close();
-      if (started) await local.stop();
+      await local.stop();
     },
   };
 }
@@ -158,7 +98,7 @@ async function download(client: ApiClient, batch: Batch, folder: string): Promis
 }
 
 /** True where the receiver was told; says how. */
-async function checkNotification(connection: Awaited<ReturnType<typeof connect>>, batch: Batch): Promise<boolean> {
+async function checkNotification(connection: Connection, batch: Batch): Promise<boolean> {
   if (connection.receiver) {
     const got = await connection.receiver.wait(NOTIFICATION_WAIT_MS);
     if (!got) say(`Notification: none within ${NOTIFICATION_WAIT_MS / 1000} s; it is tried again on its schedule`);
@@ -179,7 +119,7 @@ async function checkNotification(connection: Awaited<ReturnType<typeof connect>>
   return latest.delivered_at !== null;
 }
 
-async function run(args: Extract<Arguments, { help: false }>): Promise<number> {
+async function run(args: BatchArguments): Promise<number> {
   const bytes = await inputFileBytes(args.file);
   const type = args.type ?? (await guessType(args.file));
   const connection = await connect(args);
@@ -195,7 +135,7 @@ async function run(args: Extract<Arguments, { help: false }>): Promise<number> {
         input_file_url: upload.input_file_url,
         callback_url: connection.callbackUrl,
         completion_window: args.window,
-        on_invalid_line: args['skip-invalid'] ? 'skip' : 'fail',
+        on_invalid_line: args.skipInvalid ? 'skip' : 'fail',
       },
       randomUUID(),
     );
@@ -223,11 +163,9 @@ async function run(args: Extract<Arguments, { help: false }>): Promise<number> {
 
 async function main(): Promise<number> {
   const args = readArguments(process.argv.slice(2));
-  if (args.help) {
-    process.stdout.write(`${HELP}\n`);
-    return 0;
-  }
-  return await run(args);
+  if (args !== 'help') return await run(args);
+  process.stdout.write(`${HELP}\n`);
+  return 0;
 }
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {

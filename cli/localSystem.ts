@@ -1,4 +1,6 @@
 import { spawn } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import * as z from 'zod';
@@ -15,6 +17,26 @@ const ReadySchema = z.object({
 export type LocalSystem = z.infer<typeof ReadySchema> & { stop(): Promise<void> };
 
 const START_SCRIPT = fileURLToPath(new URL('../local/start.mjs', import.meta.url));
+
+const isRunning = async (url: string) => {
+  try {
+    return (await fetch(new URL('/health', url))).ok;
+  } catch (error) {
+    // `fetch` throws a TypeError where nothing listens.
+    if (error instanceof TypeError) return false;
+    throw error;
+  }
+};
+
+/** The local system that runs on this data folder, if one does: it leaves `run.json` there while it runs. */
+export async function findLocalSystem(dataDir: string): Promise<LocalSystem | undefined> {
+  const path = join(dataDir, 'run.json');
+  if (!existsSync(path)) return undefined;
+  const ready = ReadySchema.safeParse(JSON.parse(readFileSync(path, 'utf8')));
+  if (!ready.success || !(await isRunning(ready.data.url))) return undefined;
+  // It was there before us and stays.
+  return { ...ready.data, stop: async () => {} };
+}
 
 /**
  * Starts the local system in a process of its own, on a free port, and waits until it is ready.

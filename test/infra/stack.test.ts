@@ -204,7 +204,7 @@ describe('the machines', () => {
     JSON.parse(machineText(find('AWS::StepFunctions::StateMachine', idPart))) as { States: Record<string, State> };
 
   test.each(['BatchMachine', 'NotificationMachine'])('%s is valid ASL', (id) => {
-    expect(validateAsl(definition(id) as never)).toMatchObject({ isValid: true, errors: [] });
+    expect(validateAsl(definition(id))).toMatchObject({ isValid: true, errors: [] });
   });
 
   test('maps over shards.jsonl in S3 by STANDARD children and tolerates all their failures', () => {
@@ -228,7 +228,8 @@ describe('the machines', () => {
     const { States: outer } = definition('BatchMachine');
     expect(outer.Process).toBeDefined();
     expect(outer.Process?.Retry).toBeUndefined();
-    const { States } = (outer.Process ?? {}).ItemProcessor as { States: Record<string, State> };
+    const processor = outer.Process?.ItemProcessor as { States: Record<string, State> };
+    const { States } = processor;
     expect(States.RunShard?.Retry?.flatMap(({ ErrorEquals }) => ErrorEquals)).toEqual(
       expect.arrayContaining(['Lambda.TooManyRequestsException', 'States.TaskFailed', 'States.Timeout']),
     );
