@@ -1,0 +1,61 @@
+import type { ServerResponse } from 'node:http';
+import { pipeline } from 'node:stream/promises';
+import type { Action, Storage } from '../action.ts';
+import { checksumHeader } from '../checksums.ts';
+import { checkReadConditions } from '../conditions.ts';
+import type { StoredObject } from '../objectIndex.ts';
+import { type ByteRange, parseRange } from '../range.ts';
+import { noSuchKey } from '../s3Error.ts';
+import { headerOf, type S3Request } from '../s3Request.ts';
+import { overriddenHeaders } from '../storedHeaders.ts';
+
+// Up to this size a range is read in one blocking call and answered at once.
+const SMALL_BYTES = 128 * 1024;
+
+export const getObject: Action = async (storage, request, response) => {
+  const { object, range } = find(storage, request);
+  answerHead(request, response, object, range);
+  const { start, end } = range ?? { start: 0, end: object.bytes };
+  const pieces = storage.index.pieces(object.objectId, start, end);
+  if (end - start <= SMALL_BYTES) {
+    response.end(storage.bodies.readNow(pieces, start, end));
+    return;
+  }
+  using _held = storage.bodies.hold(pieces);
+  await pipeline(storage.bodies.read(pieces, start, end), response);
+};
+
+export const headObject: Action = (storage, request, response) => {
+  const { object, range } = find(storage, request);
+  answerHead(request, response, object, range);
+  response.end();
+};
+
+function find(storage: Storage, request: S3Request): { object: StoredObject; range: ByteRange | undefined } {
+  const object = storage.index.find(request.bucket, request.key);
+  if (!object) throw noSuchKey(request.key);
+  checkReadConditions(request, object);
+  return { object, range: parseRange(request.message.headers.range, object.bytes) };
+}
+
+function answerHead(
+  request: S3Request,
+  response: ServerResponse,
+  object: StoredObject,
+  range: ByteRange | undefined,
+): void {
+  const headers: Record<string, string> = {
+    'content-type': 'binary/octet-stream',
+    ...overriddenHeaders(object.headers, request.query),
+    etag: `"${object.etag}"`,
+    'last-modified': new Date(object.modifiedMs).toUTCString(),
+    'accept-ranges': 'bytes',
+    'content-length': String(range ? range.end - range.start : object.bytes),
+  };
+  if (range) headers['content-range'] = `bytes ${range.start}-${range.end - 1}/${object.bytes}`;
+  else if (object.checksum && headerOf(request, 'x-amz-checksum-mode')?.toUpperCase() === 'ENABLED') {
+    headers[checksumHeader(object.checksum.algorithm)] = object.checksum.value;
+    headers['x-amz-checksum-type'] = object.checksum.type;
+  }
+  response.writeHead(range ? 206 : 200, headers);
+}

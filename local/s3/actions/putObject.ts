@@ -1,0 +1,25 @@
+import { type Action, answer, newObject, onePiece } from '../action.ts';
+import { checksumHeader } from '../checksums.ts';
+import { writeConditions } from '../conditions.ts';
+import { openPayload } from '../payload.ts';
+import { readStoredHeaders } from '../storedHeaders.ts';
+
+export const putObject: Action = async (storage, request, response) => {
+  const allow = writeConditions(request);
+  const headers = readStoredHeaders(request);
+  const payload = await openPayload(request);
+  const body = await storage.bodies.write(payload);
+  const { md5Hex, checksum } = payload.digests();
+  const stored = checksum && ({ ...checksum, type: 'FULL_OBJECT' } as const);
+  try {
+    const object = newObject(storage, body.bodyId, body.bytes, md5Hex, headers, stored);
+    await storage.bodies.remove(storage.index.put(request, object, onePiece(body), allow));
+  } catch (error) {
+    await storage.bodies.remove([body.bodyId]);
+    throw error;
+  }
+  answer(response, 200, {
+    etag: `"${md5Hex}"`,
+    ...(stored ? { [checksumHeader(stored.algorithm)]: stored.value, 'x-amz-checksum-type': stored.type } : {}),
+  });
+};

@@ -1,0 +1,148 @@
+import { randomUUID } from 'node:crypto';
+import { closeSync, mkdirSync, openSync, readdirSync, readSync, rmSync, writeFileSync } from 'node:fs';
+import { type FileHandle, open, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+
+/** A run of an object's bytes: `bytes` bytes from the object's byte `start` on are the file `bodyId`, whole. */
+export type Piece = { bodyId: string; start: number; bytes: number };
+
+// Up to this size one blocking call is cheaper than the three trips through the thread pool of open, write, close.
+const SMALL_BYTES = 128 * 1024;
+const WRITE_BATCH_BYTES = 1024 * 1024;
+const READ_CHUNK_BYTES = 256 * 1024;
+
+/**
+ * Bodies on disk, each under an id made here: no part of a key ever becomes part of a path. A file counts only once a
+ * row of the index names it, so a process killed while writing leaves an orphan and never half an object; `sweep`
+ * removes orphans at start. Nothing is synced: what a killed process wrote is with the kernel.
+ */
+export class BodyFiles {
+  readonly #folder: string;
+  /** Files being read now, and those among them that were deleted meanwhile. */
+  readonly #readers = new Map<string, number>();
+  readonly #doomed = new Set<string>();
+
+  constructor(folder: string) {
+    this.#folder = folder;
+    for (let n = 0; n < 256; n++) mkdirSync(join(folder, n.toString(16).padStart(2, '0')), { recursive: true });
+  }
+
+  #path(bodyId: string): string {
+    return join(this.#folder, bodyId.slice(0, 2), bodyId);
+  }
+
+  /** Writes what the source yields into a new file; nothing stays if it throws. No file is made for no bytes. */
+  async write(source: AsyncIterable<Uint8Array>): Promise<{ bodyId: string; bytes: number }> {
+    const bodyId = randomUUID();
+    let bytes = 0;
+    let batch: Uint8Array[] = [];
+    let batchBytes = 0;
+    let file: FileHandle | undefined;
+    const flush = async () => {
+      if (!file) file = await open(this.#path(bodyId), 'wx');
+      const { bytesWritten } = await file.writev(batch);
+      if (bytesWritten !== batchBytes) throw new Error(`Only ${bytesWritten} of ${batchBytes} bytes were written.`);
+      batch = [];
+      batchBytes = 0;
+    };
+    try {
+      for await (const chunk of source) {
+        batch.push(chunk);
+        batchBytes += chunk.length;
+        bytes += chunk.length;
+        if (batchBytes >= WRITE_BATCH_BYTES) await flush();
+      }
+      if (!file && bytes > 0 && bytes <= SMALL_BYTES)
+        writeFileSync(this.#path(bodyId), batch.length === 1 && batch[0] ? batch[0] : Buffer.concat(batch), {
+          flag: 'wx',
+        });
+      else if (batchBytes > 0) await flush();
+      await file?.close();
+      return { bodyId, bytes };
+    } catch (error) {
+      await file?.close();
+      rmSync(this.#path(bodyId), { force: true });
+      throw error;
+    }
+  }
+
+  /** Bytes `start`…`end` (exclusive) at once; for small ranges. */
+  readNow(pieces: Piece[], start: number, end: number): Buffer {
+    const target = Buffer.allocUnsafe(end - start);
+    for (const piece of overlapping(pieces, start, end)) {
+      const file = openSync(this.#path(piece.bodyId), 'r');
+      try {
+        const read = readSync(file, target, piece.start + piece.from - start, piece.to - piece.from, piece.from);
+        if (read !== piece.to - piece.from) throw truncated(piece);
+      } finally {
+        closeSync(file);
+      }
+    }
+    return target;
+  }
+
+  /** Keeps these files readable until disposed of, even where they are deleted meanwhile. */
+  hold(pieces: Piece[]): Disposable {
+    for (const { bodyId } of pieces) this.#readers.set(bodyId, (this.#readers.get(bodyId) ?? 0) + 1);
+    return {
+      [Symbol.dispose]: () => {
+        for (const { bodyId } of pieces) {
+          const readers = (this.#readers.get(bodyId) ?? 1) - 1;
+          if (readers > 0) this.#readers.set(bodyId, readers);
+          else {
+            this.#readers.delete(bodyId);
+            if (this.#doomed.delete(bodyId)) rmSync(this.#path(bodyId), { force: true });
+          }
+        }
+      },
+    };
+  }
+
+  /** Bytes `start`…`end` (exclusive) of files that the caller holds. */
+  async *read(pieces: Piece[], start: number, end: number): AsyncGenerator<Buffer> {
+    for (const piece of overlapping(pieces, start, end)) {
+      await using file = await open(this.#path(piece.bodyId), 'r');
+      for (let position = piece.from; position < piece.to; ) {
+        const chunk = Buffer.allocUnsafeSlow(Math.min(READ_CHUNK_BYTES, piece.to - position));
+        const { bytesRead } = await file.read(chunk, 0, chunk.length, position);
+        if (bytesRead === 0) throw truncated(piece);
+        position += bytesRead;
+        yield chunk.subarray(0, bytesRead);
+      }
+    }
+  }
+
+  /** Deletes files that no row names any more; those being read, after their last reader. */
+  async remove(bodyIds: string[]): Promise<void> {
+    for (const bodyId of bodyIds) {
+      if (this.#readers.has(bodyId)) this.#doomed.add(bodyId);
+      else
+        await unlink(this.#path(bodyId)).catch((error: NodeJS.ErrnoException) => {
+          if (error.code !== 'ENOENT') throw error;
+        });
+    }
+  }
+
+  /** Deletes every file that is not `live`; answers how many. */
+  sweep(live: ReadonlySet<string>): number {
+    let removed = 0;
+    for (const folder of readdirSync(this.#folder))
+      for (const bodyId of readdirSync(join(this.#folder, folder)))
+        if (!live.has(bodyId)) {
+          rmSync(this.#path(bodyId), { force: true });
+          removed++;
+        }
+    return removed;
+  }
+}
+
+/** Pieces that hold bytes of the range, with the part of each file (`from`…`to`) that does. */
+function* overlapping(pieces: Piece[], start: number, end: number) {
+  for (const piece of pieces) {
+    const from = Math.max(start - piece.start, 0);
+    const to = Math.min(end - piece.start, piece.bytes);
+    if (from < to) yield { ...piece, from, to };
+  }
+}
+
+const truncated = (piece: Piece) => new Error(`The body ${piece.bodyId} is shorter than the index says.`);

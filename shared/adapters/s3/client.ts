@@ -1,0 +1,16 @@
+import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
+
+/**
+ * The S3 client of the product; endpoint, region and credentials come from the environment, as the SDK reads it.
+ *
+ * Checksums are sent where they are asked for (the file store asks for CRC32 with every body), not with everything:
+ * a client that adds them by itself bakes the checksum of an empty body into a pre-signed PUT, and S3 then refuses the
+ * upload. Answers are read as they come: a range has no checksum, and whole reads are ranges after a resume.
+ */
+export function createS3Client(config: S3ClientConfig = {}): S3Client {
+  return new S3Client({
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+    responseChecksumValidation: 'WHEN_REQUIRED',
+    ...config,
+  });
+}
