@@ -70,7 +70,11 @@ export function canDownload(head: BatchHead, file: 'outputFile' | 'errorsFile', 
 }
 
 /** The batch at `now`. `detail` is missing only where its record could not be read in the same breath. */
-export function batchView(head: BatchHead, detail: BatchDetail | undefined, now: number): BatchView {
+export function batchView(
+  head: BatchHead,
+  detail: Pick<BatchDetail, 'description' | 'metadata'> | undefined,
+  now: number,
+): BatchView {
   const { enteredAt, usage, delivery } = head;
   return {
     id: head.batchId,

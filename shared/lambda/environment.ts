@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import type { VariableName } from '../contract/functions.ts';
+import { type FunctionName, functions, type VariableName, type VariablesOf } from '../contract/functions.ts';
 import { SettingsSchema } from '../contract/settings.ts';
 
 /**
@@ -48,4 +48,9 @@ export function readEnvironment<N extends VariableName>(...names: N[]): Environm
   if (problems.length > 0) throw new Error(`The function's environment is not usable. ${problems.join(' | ')}`);
   // Each name was parsed by its own schema just above.
   return values as Environment<N>;
+}
+
+/** The variables that the table of functions gives to this one. */
+export function functionEnvironment<F extends FunctionName>(name: F): Environment<VariablesOf<F>> {
+  return readEnvironment<VariableName>(...functions[name].variables);
 }

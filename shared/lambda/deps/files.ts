@@ -1,0 +1,7 @@
+import { createS3Client } from '../../adapters/s3/client.ts';
+import { createFileStore } from '../../adapters/s3/fileStore.ts';
+import type { Ports } from '../../ports.ts';
+
+export function filePorts(bucket: string): Pick<Ports, 'files'> {
+  return { files: createFileStore({ client: createS3Client(), bucket }) };
+}

@@ -1,0 +1,28 @@
+import { createApiKeyStore } from '../../adapters/dynamodb/apiKeyStore.ts';
+import { createBatchStore } from '../../adapters/dynamodb/batchStore.ts';
+import { createDocumentClient } from '../../adapters/dynamodb/client.ts';
+import { createControlStore } from '../../adapters/dynamodb/controlStore.ts';
+import { createIdempotencyStore } from '../../adapters/dynamodb/idempotencyStore.ts';
+import { createShardStore } from '../../adapters/dynamodb/shardStore.ts';
+import { createUploadStore } from '../../adapters/dynamodb/uploadStore.ts';
+import { createWebhookSecretStore } from '../../adapters/dynamodb/webhookSecretStore.ts';
+import type { Ports } from '../../ports.ts';
+
+type TablePorts = Pick<
+  Ports,
+  'batches' | 'controls' | 'shards' | 'apiKeys' | 'webhookSecrets' | 'idempotency' | 'uploads'
+>;
+
+/** Everything that is kept in the one table. */
+export function tablePorts(tableName: string): TablePorts {
+  const table = { client: createDocumentClient(), tableName };
+  return {
+    batches: createBatchStore(table),
+    controls: createControlStore(table),
+    shards: createShardStore(table),
+    apiKeys: createApiKeyStore(table),
+    webhookSecrets: createWebhookSecretStore(table),
+    idempotency: createIdempotencyStore(table),
+    uploads: createUploadStore(table),
+  };
+}

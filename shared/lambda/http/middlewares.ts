@@ -1,0 +1,153 @@
+import type middy from '@middy/core';
+import type { Context } from 'aws-lambda';
+import type * as z from 'zod';
+import { IDEMPOTENCY_HEADER } from '../../contract/batchRequests.ts';
+import { type ErrorView, errorDetails, errorView } from '../../contract/errorView.ts';
+import { ApiError, type ApiErrorDetail } from '../../domain/errors.ts';
+import { mayManage } from '../../domain/roles.ts';
+import type { Log } from '../../ports.ts';
+import type { ProjectCaller } from '../../usecases/authenticate.ts';
+import { bodyOf, type HttpEvent, type HttpResult, headerOf, pathOf, queryOf } from './event.ts';
+
+/** The small steps that every HTTP function is made of, in the order in which `httpHandler` uses them. */
+type Middleware = middy.MiddlewareObj<HttpEvent, HttpResult, Error, Context>;
+
+const JSON_TYPE = 'application/json; charset=utf-8';
+
+/** An answer of JSON, and only that: no sniffing, no framing, no caching of what one project may see. */
+export function jsonResult(statusCode: number, body: unknown, headers: Record<string, string> = {}): HttpResult {
+  return {
+    statusCode,
+    headers: {
+      'Content-Type': JSON_TYPE,
+      'Cache-Control': 'no-store',
+      'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",
+      'Referrer-Policy': 'no-referrer',
+      'Strict-Transport-Security': 'max-age=63072000; includeSubDomains',
+      'X-Content-Type-Options': 'nosniff',
+      ...headers,
+    },
+    body: JSON.stringify(body),
+  };
+}
+
+/** Every error in the contract's one shape. What is not an `ApiError` is our fault: it is logged, and nothing leaks. */
+export function errorAnswer(log: Log): Middleware {
+  return {
+    onError: (request) => {
+      const { error, event, context } = request;
+      if (error instanceof ApiError) {
+        request.response = jsonResult(error.code, errorView(error), error.headers);
+        return;
+      }
+      const requestId = context?.awsRequestId ?? event.requestContext?.requestId ?? 'unknown';
+      log.error('request failed', {
+        request_id: requestId,
+        route: event.routeKey,
+        path: event.rawPath,
+        error_name: error?.name,
+        error_message: error?.message,
+        stack: error?.stack,
+      });
+      const body: ErrorView = {
+        error: 'internal_error',
+        message: 'Something went wrong on our side.',
+        code: 500,
+        request_id: requestId,
+      };
+      request.response = jsonResult(500, body);
+    },
+  };
+}
+
+/** 401 without a valid token, 403 where the role does not allow the route. */
+export function projectOnly(
+  authenticate: (authorization: string | undefined) => Promise<ProjectCaller>,
+  access: 'read' | 'manage',
+): Middleware {
+  return {
+    before: async ({ event }) => {
+      const caller = await authenticate(headerOf(event, 'authorization'));
+      if (access === 'manage' && !mayManage(caller.role))
+        throw new ApiError('forbidden', `The role ${caller.role} may read, but not do this: owner and admin may.`);
+      event.caller = caller;
+    },
+  };
+}
+
+/** 401 without the operator's key. */
+export function operatorOnly(authenticate: (managementKey: string | undefined) => Promise<void>): Middleware {
+  return { before: ({ event }) => authenticate(headerOf(event, 'users-management-key')) };
+}
+
+/** 415, 413 and 400 for a body that is no JSON of a bearable size. */
+export function jsonBody(maxBytes: number): Middleware {
+  return {
+    before: ({ event }) => {
+      const type = headerOf(event, 'content-type') ?? '';
+      if (!/^application\/([\w.-]+\+)?json *(; *charset="?utf-8"? *)?$/i.test(type.trim()))
+        throw new ApiError('unsupported_media_type', 'The body must be sent as Content-Type: application/json.');
+      const bytes = bodyOf(event);
+      if (bytes.length > maxBytes) throw new ApiError('payload_too_large', `The body has more than ${maxBytes} bytes.`);
+      event.json = parseJson(bytes);
+    },
+  };
+}
+
+function parseJson(bytes: Buffer): unknown {
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    return JSON.parse(text, (key, value: unknown) => {
+      // zod leaves this one out of records without a word.
+      if (key === '__proto__') throw new SyntaxError('a field is named __proto__');
+      return value;
+    });
+  } catch (error) {
+    throw new ApiError('invalid_request', 'The body is not JSON.', {
+      details: [{ param: 'body', message: 'must be JSON in UTF-8, with no field named __proto__' }],
+      cause: error,
+    });
+  }
+}
+
+type RequestSchemas = Record<'params' | 'query' | 'headers', z.ZodType> & { body: z.ZodType | undefined };
+
+/** Checks all parts of the request at once, so that one answer names everything that is wrong. */
+export function checkedBy(schemas: RequestSchemas): Middleware {
+  return {
+    before: ({ event }) => {
+      const details: ApiErrorDetail[] = [];
+      const check = (schema: z.ZodType, value: unknown, root: string): unknown => {
+        const parsed = schema.safeParse(value);
+        if (!parsed.success) details.push(...errorDetails(parsed.error.issues, value, root));
+        return parsed.data;
+      };
+      const checked = {
+        params: check(schemas.params, { ...event.pathParameters }, 'path'),
+        query: check(schemas.query, queryOf(event), 'query'),
+        headers: check(schemas.headers, headersOfInterest(event), 'headers'),
+        body: schemas.body && check(schemas.body, event.json, 'body'),
+      };
+      if (details.length > 0) {
+        const names = [...new Set(details.map((detail) => detail.param))].slice(0, 5).join(', ');
+        throw new ApiError('invalid_request', `The request is not valid: see ${names}.`, { details });
+      }
+      event.checked = checked;
+    },
+  };
+}
+
+const headersOfInterest = (event: HttpEvent) => ({ [IDEMPOTENCY_HEADER]: headerOf(event, IDEMPOTENCY_HEADER) });
+
+/** One line a request, answered well or not: ids and numbers only. */
+export function requestLog(log: Log): Middleware {
+  const write: NonNullable<Middleware['after']> = ({ event, context, response }) =>
+    log.info('request', {
+      request_id: context.awsRequestId,
+      method: event.requestContext.http.method,
+      path: pathOf(event),
+      status: response?.statusCode,
+      project_id: event.caller?.projectId,
+    });
+  return { after: write, onError: write };
+}

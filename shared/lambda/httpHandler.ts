@@ -1,0 +1,69 @@
+import middy from '@middy/core';
+import type { Context } from 'aws-lambda';
+import { type ApiAnswer, type ApiRequest, apiOf } from '../contract/api.ts';
+import { type RouteName, routes } from '../contract/routes.ts';
+import type { Settings } from '../contract/settings.ts';
+import type { Log } from '../ports.ts';
+import type { ProjectCaller } from '../usecases/authenticate.ts';
+import type { HttpEvent, HttpResult } from './http/event.ts';
+import {
+  checkedBy,
+  errorAnswer,
+  jsonBody,
+  jsonResult,
+  operatorOnly,
+  projectOnly,
+  requestLog,
+} from './http/middlewares.ts';
+
+type CallerOf<R extends RouteName> = (typeof routes)[R]['caller'];
+
+/** How the route's kind of caller is recognized. */
+type Guard<R extends RouteName> =
+  CallerOf<R> extends 'project'
+    ? { authenticate: (authorization: string | undefined) => Promise<ProjectCaller> }
+    : CallerOf<R> extends 'operator'
+      ? { authenticateOperator: (managementKey: string | undefined) => Promise<void> }
+      : Record<never, never>;
+
+type Run<R extends RouteName, A extends ApiAnswer<R>> = (
+  request: ApiRequest<R>,
+  caller: CallerOf<R> extends 'project' ? ProjectCaller : undefined,
+) => Promise<A>;
+
+/** Time kept back to answer in our own shape when a handler hangs. */
+const TIMEOUT_EARLY_MS = 500;
+
+/**
+ * The handler of one route of the table: knows the caller, checks the request, runs `run`, and parses its answer by the
+ * answer's schema, so that nothing leaves that the contract does not name.
+ */
+export function httpHandler<R extends RouteName, const A extends ApiAnswer<R>>(
+  name: R,
+  deps: { settings: Settings; log: Log } & Guard<R>,
+  run: Run<R, A>,
+): middy.MiddyfiedHandler<HttpEvent, HttpResult, Error, Context> {
+  const { settings, log } = deps;
+  const route = routes[name];
+  const exchange = apiOf(settings)[name];
+
+  const stack = middy<HttpEvent, HttpResult, Error, Context>({ timeoutEarlyInMillis: TIMEOUT_EARLY_MS })
+    .use(requestLog(log))
+    .use(errorAnswer(log));
+  if (route.caller === 'project' && 'authenticate' in deps) stack.use(projectOnly(deps.authenticate, route.access));
+  else if (route.caller === 'operator' && 'authenticateOperator' in deps)
+    stack.use(operatorOnly(deps.authenticateOperator));
+  else if (route.caller !== 'anyone') throw new Error(`The route ${name} has nothing to recognize its callers by.`);
+  if (exchange.body !== undefined) stack.use(jsonBody(settings.limits.requestBodyBytes));
+  stack.use(checkedBy(exchange));
+
+  return stack.handler(async (event: HttpEvent) => {
+    // `checkedBy` parsed it by this route's schemas; `projectOnly` sets the caller of a project's route.
+    const answer = await run(event.checked as ApiRequest<R>, event.caller as Parameters<Run<R, A>>[1]);
+    // Every `ApiAnswer` is one of these: its keys are the statuses of the table of answers.
+    const { status, body } = answer as { status: number; body: unknown };
+    const schema = (exchange.answers as Record<number, { parse(value: unknown): unknown }>)[status];
+    if (schema === undefined) throw new Error(`The route ${name} has no answer ${status}.`);
+    return jsonResult(status, schema.parse(body));
+  });
+}
