@@ -11,7 +11,8 @@ const environment = functionEnvironment('http/createBatch');
 const deps = {
   ...systemPorts('createBatch', environment.SETTINGS),
   ...tablePorts(environment.TABLE_NAME),
-  ...machinePorts(environment),
+  // Two tries of 6 s at most: the batch is on the record by then, and the check starts what was not started.
+  ...machinePorts(environment, { maxAttempts: 2 }),
 };
 
 export const handler = httpHandler(

@@ -12,6 +12,4 @@ const deps = {
   ...receiverPorts(environment.SETTINGS),
 };
 
-export const handler = stepHandler('notifyReceiver', deps, (input, invocation) =>
-  notifyReceiver(deps, input, invocation),
-);
+export const handler = stepHandler('notifyReceiver', deps, (input) => notifyReceiver(deps, input));

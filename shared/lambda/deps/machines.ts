@@ -1,16 +1,20 @@
-import { SFNClient } from '@aws-sdk/client-sfn';
+import { createWorkflowClient } from '../../adapters/sfn/client.ts';
 import { createWorkflow } from '../../adapters/sfn/workflow.ts';
 import type { Ports } from '../../ports.ts';
 import type { Environment } from '../environment.ts';
 
-/** The machines that the function was given the ARN of; a call for the other one is refused. */
+/**
+ * The machines that the function was given the ARN of; a call for the other one is refused. `maxAttempts` is for
+ * callers who would rather go on without an answer than wait for it.
+ */
 export function machinePorts(
   environment: Partial<Environment<'BATCH_MACHINE_ARN' | 'NOTIFICATION_MACHINE_ARN'>>,
+  client: { maxAttempts?: number } = {},
 ): Pick<Ports, 'workflow'> {
   const { BATCH_MACHINE_ARN = '', NOTIFICATION_MACHINE_ARN = '' } = environment;
   return {
     workflow: createWorkflow({
-      client: new SFNClient({}),
+      client: createWorkflowClient(client),
       batchMachineArn: BATCH_MACHINE_ARN,
       notificationMachineArn: NOTIFICATION_MACHINE_ARN,
     }),

@@ -1,10 +1,10 @@
-import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import { createSecretsClient } from '../../adapters/secrets/client.ts';
 import { createOperatorKey } from '../../adapters/secrets/operatorKey.ts';
 import { authenticateOperator } from '../../usecases/authenticate.ts';
 
 /** How an operator is recognized: by the key in this secret. */
 export function operatorCallers(secretArn: string) {
-  const operatorKey = createOperatorKey({ client: new SecretsManagerClient({}), secretArn });
+  const operatorKey = createOperatorKey({ client: createSecretsClient(), secretArn });
   return {
     authenticateOperator: (managementKey: string | undefined) => authenticateOperator({ operatorKey }, managementKey),
   };

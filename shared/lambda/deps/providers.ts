@@ -1,4 +1,4 @@
-import { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import { createSecretsClient } from '../../adapters/secrets/client.ts';
 import { createModelKeys } from '../../adapters/secrets/modelKeys.ts';
 import type { Settings } from '../../contract/settings.ts';
 import type { ModelsFile } from '../../domain/models.ts';
@@ -11,6 +11,6 @@ export function providerPorts(
   secretArns: Record<string, string>,
   { worker }: Settings,
 ): { providers: Ports['models'] } {
-  const keys = createModelKeys({ client: new SecretsManagerClient({}), secretArns });
+  const keys = createModelKeys({ client: createSecretsClient(), secretArns });
   return { providers: createModelProviders({ models, keys, maxSockets: worker.inFlightMax }) };
 }
