@@ -1,0 +1,63 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { ModelsFile } from '../shared/domain/models.ts';
+import { StartError } from './dataFolder.ts';
+import type { FunctionPlan, SecretPlan } from './template/plan.ts';
+
+/** An OpenAI-compatible server that the flags name. */
+export type ModelServer = { url: string; model?: string | undefined; embeddingModel?: string | undefined };
+
+/**
+ * Writes a models file for one OpenAI-compatible server: its models go by their own names, and any agent and `/vectors`
+ * lines are mapped onto them. Without a model for a kind of line, such lines are refused at validation.
+ */
+export function writeModelsFile(dataDir: string, server: ModelServer, wantsKey: boolean): string {
+  const { url, model, embeddingModel } = server;
+  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
+    throw new StartError(`--model-url ${url} is not an http or https URL, such as http://127.0.0.1:11434/v1`);
+  }
+  if (model === undefined && embeddingModel === undefined) {
+    throw new StartError('--model-url needs --model NAME, --embedding-model NAME, or both');
+  }
+  const provider = 'server';
+  const file: ModelsFile = {
+    providers: { [provider]: { kind: 'openai', base_url: url.replace(/\/+$/, ''), api_key: wantsKey } },
+    models: {
+      ...(model === undefined
+        ? {}
+        : { [model]: { provider, model, endpoints: ['chat/completions', 'completions', 'responses'] } }),
+      ...(embeddingModel === undefined
+        ? {}
+        : { [embeddingModel]: { provider, model: embeddingModel, endpoints: ['embeddings'] } }),
+    },
+    agents: model === undefined ? {} : { '*': { model } },
+    ...(embeddingModel === undefined ? {} : { vectors: { model: embeddingModel } }),
+  };
+  const path = join(dataDir, 'models.json');
+  writeFileSync(path, `${JSON.stringify(file, null, 2)}\n`);
+  return path;
+}
+
+/**
+ * Gives the secrets of model providers their values: from `MODEL_API_KEY_<PROVIDER>`, or else `MODEL_API_KEY`. Which
+ * secret is which provider's stands in the template, in the functions' own variable.
+ */
+export function fillModelKeys(
+  secrets: readonly SecretPlan[],
+  functions: readonly FunctionPlan[],
+  environment: Record<string, string | undefined>,
+): SecretPlan[] {
+  const values = new Map<string, string>();
+  for (const { environment: variables } of functions) {
+    const named: Record<string, string> = JSON.parse(variables.MODEL_KEY_SECRETS ?? '{}');
+    for (const [provider, arn] of Object.entries(named)) {
+      const own = `MODEL_API_KEY_${provider.toUpperCase().replaceAll(/[^A-Z0-9]/g, '_')}`;
+      const value = environment[own] ?? environment.MODEL_API_KEY;
+      if (value !== undefined && value !== '') values.set(arn, value);
+    }
+  }
+  return secrets.map((secret) => {
+    const value = values.get(secret.arn);
+    return value === undefined ? secret : { ...secret, value, generate: undefined };
+  });
+}

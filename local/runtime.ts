@@ -1,0 +1,226 @@
+import { readdirSync, rmSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join, resolve } from 'node:path';
+import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import { type DataFolder, openDataFolder, StartError } from './dataFolder.ts';
+import { type Demo, startDemo } from './demo/server.ts';
+import { startDynamoDb } from './dynamodb/server.ts';
+import { type FunctionHost, startFunctions } from './functions/host.ts';
+import type { InvocationResult } from './functions/invocation.ts';
+import { type HttpApi, type HttpApiOptions, startHttpApi } from './http/server.ts';
+import { fillModelKeys, type ModelServer, writeModelsFile } from './models.ts';
+import { getReadyKeys, PROJECT_ID } from './readyKeys.ts';
+import { startS3 } from './s3/server.ts';
+import { startSchedules } from './schedule.ts';
+import { startSecretsManager } from './secrets/server.ts';
+import { startStepFunctions } from './stepfunctions/server.ts';
+import { ROOT, synthesize } from './synth.ts';
+import { readAssembly } from './template/assembly.ts';
+import { REGION } from './template/localNames.ts';
+import type { LocalPlan } from './template/plan.ts';
+import { planFromAssembly } from './template/readTemplate.ts';
+
+export type LocalRunOptions = {
+  /** Holds everything; the same folder carries on where the last run ended. */
+  dataDir: string;
+  /** Of the API; 0 takes any free one. */
+  port: number;
+  reset?: boolean;
+  /** Instead of the repository's `models.json`. */
+  modelsFile?: string;
+  modelServer?: ModelServer;
+  /** Merged into the settings of the stage `local`. */
+  settings?: Record<string, unknown>;
+  /** Where synthesized stacks are kept, to be shared between runs; the data folder unless given. */
+  synthDir?: string;
+  /** Where `MODEL_API_KEY` is looked up. */
+  environment?: Record<string, string | undefined>;
+  onProgress?: (text: string) => void;
+  onNotification?: Parameters<typeof startDemo>[0]['onNotification'];
+};
+
+export type LocalRun = {
+  url: string;
+  operatorKey: string;
+  apiKey: string;
+  projectId: string;
+  webhookSecret: string;
+  demo: Demo;
+  dataDir: string;
+  pid: number;
+  /** Stops everything; what is on disk is what the next run on the folder starts from. */
+  close(): Promise<void>;
+};
+
+/** Starts the whole product on this machine, from the template that would be deployed. */
+export async function startLocalRun(options: LocalRunOptions): Promise<LocalRun> {
+  await using stack = new AsyncDisposableStack();
+  const folder = openDataFolder(resolve(options.dataDir), { reset: options.reset ?? false });
+  stack.defer(() => folder.close());
+  await checkPort(options.port);
+  const plan = await makePlan(options, folder);
+  const { url, demo, apiKey, webhookSecret, operatorKey } = await startServices(options, folder, plan, stack);
+  folder.publish({
+    url,
+    api_key: apiKey,
+    management_key: operatorKey,
+    project_id: PROJECT_ID,
+    webhook_secret: webhookSecret,
+    pid: process.pid,
+  });
+  const running = stack.move();
+  return {
+    url,
+    operatorKey,
+    apiKey,
+    projectId: PROJECT_ID,
+    webhookSecret,
+    demo,
+    dataDir: folder.path,
+    pid: process.pid,
+    close: () => running.disposeAsync(),
+  };
+}
+
+async function makePlan(options: LocalRunOptions, folder: DataFolder): Promise<LocalPlan> {
+  const { modelServer, environment = {}, synthDir } = options;
+  const modelsFile = modelServer
+    ? writeModelsFile(folder.path, modelServer, Boolean(environment.MODEL_API_KEY))
+    : resolve(options.modelsFile ?? join(ROOT, 'models.json'));
+  options.onProgress?.('Synthesizing the stack');
+  const ownSynthDir = join(folder.path, 'synth');
+  const dir = await synthesize({ cacheDir: synthDir ?? ownSynthDir, modelsFile, settings: options.settings ?? {} });
+  if (synthDir === undefined) {
+    // Only the newest is of use; each holds every bundle.
+    for (const name of readdirSync(ownSynthDir)) {
+      if (join(ownSynthDir, name) !== dir) rmSync(join(ownSynthDir, name), { recursive: true, force: true });
+    }
+  }
+  const plan = planFromAssembly(readAssembly(dir));
+  return { ...plan, secrets: fillModelKeys(plan.secrets, plan.functions, environment) };
+}
+
+/** Starts every service and hands its end to `stack`, which ends them the other way round. */
+async function startServices(
+  options: LocalRunOptions,
+  folder: DataFolder,
+  plan: LocalPlan,
+  stack: AsyncDisposableStack,
+) {
+  const { credentials } = folder;
+  const dir = (name: string) => join(folder.path, name);
+  const ports = folder.ports.read();
+  options.onProgress?.('Starting the services');
+
+  const dynamodb = await startDynamoDb({ dataDir: folder.path, region: REGION, credentials, tables: plan.tables });
+  stack.defer(() => dynamodb.close());
+  const s3 = await onPort(ports?.s3 ?? 0, (port) => startS3({ dataDir: dir('s3'), credentials, region: REGION, port }));
+  stack.defer(() => s3.close());
+  for (const bucket of plan.buckets) s3.createBucket(bucket.name);
+  const secrets = await startSecretsManager({
+    dataDir: dir('secrets'),
+    secrets: plan.secrets.map(({ arn, name, value, generate }) => ({
+      arn,
+      name,
+      ...(value === undefined ? {} : { value }),
+      ...(generate === undefined ? {} : { generate }),
+    })),
+  });
+  stack.defer(() => secrets.close());
+
+  // Machines call functions and functions start executions: the host comes after the machines, whose calls wait for
+  // it; and it ends after them, so that no execution sees its function fail because everything stops.
+  const host = Promise.withResolvers<FunctionHost>();
+  const invoke = async (arn: string, event: unknown): Promise<InvocationResult> =>
+    (await host.promise).invoke(arn, event);
+  let functions: FunctionHost | undefined;
+  stack.defer(async () => functions?.close());
+  const sfn = await startStepFunctions({
+    dataDir: dir('stepfunctions'),
+    region: REGION,
+    machines: plan.machines,
+    invokeFunction: invoke,
+    s3: { endpoint: s3.url, credentials },
+  });
+  stack.defer(() => sfn.close());
+  functions = startFunctions({
+    functions: plan.functions,
+    environment: {
+      AWS_REGION: REGION,
+      AWS_ACCESS_KEY_ID: credentials.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+      AWS_ENDPOINT_URL_DYNAMODB: dynamodb.url,
+      AWS_ENDPOINT_URL_S3: s3.url,
+      AWS_ENDPOINT_URL_SECRETS_MANAGER: secrets.url,
+      AWS_ENDPOINT_URL_SFN: sfn.url,
+    },
+    logDir: dir('logs'),
+    // Workers spend most of their time waiting for models; more than two a core only adds memory.
+    maxConcurrency: Math.max(2, Math.min(8, 2 * availableParallelism())),
+  });
+  host.resolve(functions);
+
+  const api = await startApi(options.port, plan.routes, invoke);
+  stack.defer(() => api.close());
+  const operatorKey = await readOperatorKey(secrets.url, plan, credentials);
+  const keys = await getReadyKeys(api.url, operatorKey, folder);
+  const demo = await onPort(ports?.demo ?? 0, (port) =>
+    startDemo({
+      port,
+      examplesDir: join(ROOT, 'examples'),
+      secret: keys.webhookSecret,
+      onNotification: (notification) => options.onNotification?.(notification),
+    }),
+  );
+  stack.defer(() => demo.close());
+  folder.ports.write({ s3: Number(new URL(s3.url).port), demo: Number(new URL(demo.url).port) });
+  const schedules = startSchedules(plan.schedules, invoke);
+  stack.defer(() => schedules.close());
+  return { url: api.url, demo, operatorKey, ...keys };
+}
+
+function isPortTaken(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'EADDRINUSE';
+}
+
+/** Tried before the long part of the start, so that a taken port is said at once. */
+async function checkPort(port: number): Promise<void> {
+  const api = await startApi(port, [], async () => ({ payload: null }));
+  await api.close();
+}
+
+async function startApi(port: number, routes: LocalPlan['routes'], invoke: HttpApiOptions['invoke']): Promise<HttpApi> {
+  try {
+    return await startHttpApi({ port, routes, invoke });
+  } catch (cause) {
+    if (!isPortTaken(cause)) throw cause;
+    throw new StartError(
+      `Port ${port} is taken by another program. Stop that one, or choose another port: npm start -- --port ${port + 1} (--port 0 takes any free one)`,
+      { cause },
+    );
+  }
+}
+
+/** On the port of the last run if it is still free, else on any. */
+async function onPort<T>(port: number, start: (port: number) => Promise<T>): Promise<T> {
+  try {
+    return await start(port);
+  } catch (error) {
+    if (port === 0 || !isPortTaken(error)) throw error;
+    return start(0);
+  }
+}
+
+async function readOperatorKey(
+  endpoint: string,
+  plan: LocalPlan,
+  credentials: DataFolder['credentials'],
+): Promise<string> {
+  const client = new SecretsManagerClient({ endpoint, region: REGION, credentials });
+  const { SecretString } = await client.send(
+    new GetSecretValueCommand({ SecretId: plan.outputs.OperatorKeySecretArn }),
+  );
+  client.destroy();
+  if (!SecretString) throw new Error('The stack has no operator key under the output OperatorKeySecretArn');
+  return SecretString;
+}

@@ -1,0 +1,75 @@
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const ROOT = fileURLToPath(new URL('..', import.meta.url));
+
+/** What the template and the bundles are made from. */
+const SOURCES = [
+  'infra/**/*.ts',
+  'functions/**/*.ts',
+  'shared/**/*.ts',
+  'config.json',
+  'package.json',
+  'package-lock.json',
+];
+
+export type SynthOptions = {
+  /** Assemblies are kept here by a hash of what they are made from. */
+  cacheDir: string;
+  modelsFile: string;
+  /** Merged into the settings of the stage `local`. */
+  settings: Record<string, unknown>;
+};
+
+/** Synthesizes the stage `local` as `cdk deploy` would, unless that was done before; answers the assembly's folder. */
+export async function synthesize({ cacheDir, modelsFile, settings }: SynthOptions): Promise<string> {
+  const context = JSON.stringify({ stage: 'local', models: modelsFile, settings });
+  const dir = join(cacheDir, sourceHash(modelsFile, context));
+  if (existsSync(dir)) return dir;
+  mkdirSync(cacheDir, { recursive: true });
+  // Made aside and put into place whole: another run may be at the same.
+  const making = mkdtempSync(join(cacheDir, 'making-'));
+  try {
+    await runSynth({ CDK_OUTDIR: making, CDK_CONTEXT_JSON: context });
+    try {
+      renameSync(making, dir);
+    } catch (error) {
+      if (!existsSync(dir)) throw error;
+    }
+  } finally {
+    rmSync(making, { recursive: true, force: true });
+  }
+  return dir;
+}
+
+function sourceHash(modelsFile: string, context: string): string {
+  const hash = createHash('sha256').update(context).update(process.version);
+  for (const path of [
+    ...globSync(SOURCES, { cwd: ROOT })
+      .sort()
+      .map((file) => join(ROOT, file)),
+    modelsFile,
+  ]) {
+    hash.update(`\0${path}\0`).update(readFileSync(path));
+  }
+  return hash.digest('hex').slice(0, 24);
+}
+
+async function runSynth(variables: Record<string, string>): Promise<void> {
+  const child = spawn(process.execPath, [join(ROOT, 'infra/app.ts')], {
+    cwd: ROOT,
+    env: { ...process.env, NODE_OPTIONS: '', ...variables },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const said: Buffer[] = [];
+  child.stdout.on('data', (chunk: Buffer) => said.push(chunk));
+  child.stderr.on('data', (chunk: Buffer) => said.push(chunk));
+  const code = await new Promise<number | null>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', resolve);
+  });
+  if (code !== 0) throw new Error(`The stack could not be synthesized:\n${Buffer.concat(said).toString().trimEnd()}`);
+}
