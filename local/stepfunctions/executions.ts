@@ -11,6 +11,8 @@ export type Executions = {
   /** `ABORTED` at once: no further state runs; functions that run do so to their end. False where it has ended. */
   stop(arn: string, error: string | null, cause: string | null): boolean;
   running(): string[];
+  /** Resolves once the execution runs no more, and its end is on disk. */
+  settled(arn: string): Promise<void>;
   observe(listener: (event: ExecutionEvent) => void): () => void;
   /** Cuts off what runs, as the end of the process would, and waits until it is quiet. */
   close(): Promise<void>;
@@ -81,6 +83,7 @@ export function createExecutions(store: ExecutionStore, clock: Clock): Execution
       return stopped;
     },
     running: () => [...running.keys()],
+    settled: async (arn) => running.get(arn)?.done,
     observe(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);

@@ -27,6 +27,8 @@ export type StepFunctionsServer = {
   url: string;
   /** ARNs of the executions that run; the children of maps are not among them. */
   running(): string[];
+  /** Resolves once the execution runs no more, and its end is on disk. */
+  settled(executionArn: string): Promise<void>;
   /** Tells of every event of every execution, children of maps included, until what it answers is called. */
   observe(listener: (event: ExecutionEvent) => void): () => void;
   close(): Promise<void>;
@@ -151,6 +153,7 @@ export async function startStepFunctions(options: StepFunctionsOptions): Promise
   return {
     url: server.url,
     running: executions.running,
+    settled: executions.settled,
     observe: executions.observe,
     async close() {
       await server.close();
