@@ -1,0 +1,85 @@
+import { describe, expect, it } from 'vitest';
+import { openApi } from '../../shared/contract/openapi.ts';
+import { routes } from '../../shared/contract/routes.ts';
+import { SettingsSchema } from '../../shared/contract/settings.ts';
+
+type Operation = {
+  operationId: string;
+  parameters: { name: string; in: string; required: boolean }[];
+  responses: Record<string, unknown>;
+  security: Record<string, unknown>[];
+};
+type Document = {
+  openapi: string;
+  info: { version: string };
+  paths: Record<string, Record<string, Operation>>;
+  components: { schemas: Record<string, unknown>; securitySchemes: Record<string, unknown> };
+};
+
+// What is served is JSON: the round trip is part of the matter.
+const document = JSON.parse(JSON.stringify(openApi(SettingsSchema.parse({}), '1.2.3'))) as Document;
+const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
+  Object.entries(methods).map(([method, operation]) => ({ path, method: method.toUpperCase(), operation })),
+);
+
+function* nodes(value: unknown): Generator<Record<string, unknown>> {
+  if (typeof value !== 'object' || value === null) return;
+  if (!Array.isArray(value)) yield value as Record<string, unknown>;
+  for (const child of Object.values(value)) yield* nodes(child);
+}
+
+describe('the OpenAPI document', () => {
+  it('is OpenAPI 3.1 of this version', () => {
+    expect(document.openapi).toBe('3.1.0');
+    expect(document.info.version).toBe('1.2.3');
+  });
+
+  it('has every route of the table and no other', () => {
+    const described = operations.map(({ path, method, operation }) => `${operation.operationId} ${method} ${path}`);
+    expect(described.sort()).toEqual(
+      Object.entries(routes)
+        .map(([name, { method, path }]) => `${name} ${method} ${path}`)
+        .sort(),
+    );
+  });
+
+  it('refers to nothing that is not in it', () => {
+    const broken = [...nodes(document)]
+      .map((node) => node.$ref)
+      .filter((ref) => typeof ref === 'string')
+      .filter((ref) => {
+        const path = ref.replace(/^#\//, '').split('/');
+        const found = path.reduce<unknown>((at, key) => (at as Record<string, unknown> | undefined)?.[key], document);
+        return !ref.startsWith('#/') || found === undefined;
+      });
+    expect(broken).toEqual([]);
+  });
+
+  it('declares each parameter of each path', () => {
+    for (const { path, operation } of operations) {
+      const inPath = operation.parameters.filter((parameter) => parameter.in === 'path');
+      expect(inPath.every((parameter) => parameter.required)).toBe(true);
+      expect(inPath.map(({ name }) => `{${name}}`)).toEqual(path.match(/\{\w+\}/g) ?? []);
+    }
+  });
+
+  it('says who may call what, and which errors they may meet', () => {
+    for (const { operation } of operations) {
+      const schemes = operation.security.flatMap((scheme) => Object.keys(scheme));
+      expect(schemes.every((scheme) => scheme in document.components.securitySchemes)).toBe(true);
+      expect('401' in operation.responses).toBe(schemes.length > 0);
+      expect(Object.keys(operation.responses)).toContain('500');
+    }
+  });
+
+  it('shows the same limits that requests are checked by', () => {
+    expect(document.paths['/batches']?.get?.parameters).toContainEqual(
+      expect.objectContaining({
+        name: 'take',
+        in: 'query',
+        required: false,
+        schema: { type: 'integer', minimum: 1, maximum: 100, default: 100 },
+      }),
+    );
+  });
+});
