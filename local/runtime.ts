@@ -1,4 +1,3 @@
-import { readdirSync, rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
@@ -88,14 +87,8 @@ async function makePlan(options: LocalRunOptions, folder: DataFolder): Promise<L
     ? writeModelsFile(folder.path, modelServer, Boolean(environment.MODEL_API_KEY))
     : resolve(options.modelsFile ?? join(ROOT, 'models.json'));
   options.onProgress?.('Synthesizing the stack');
-  const ownSynthDir = join(folder.path, 'synth');
-  const dir = await synthesize({ cacheDir: synthDir ?? ownSynthDir, modelsFile, settings: options.settings ?? {} });
-  if (synthDir === undefined) {
-    // Only the newest is of use; each holds every bundle.
-    for (const name of readdirSync(ownSynthDir)) {
-      if (join(ownSynthDir, name) !== dir) rmSync(join(ownSynthDir, name), { recursive: true, force: true });
-    }
-  }
+  const cacheDir = synthDir ?? join(folder.path, 'synth');
+  const dir = await synthesize({ cacheDir, modelsFile, settings: options.settings ?? {} });
   const plan = planFromAssembly(readAssembly(dir));
   return { ...plan, secrets: fillModelKeys(plan.secrets, plan.functions, environment) };
 }

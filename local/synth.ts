@@ -1,8 +1,20 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import {
+  existsSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { StartError } from './dataFolder.ts';
 
 export const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
@@ -28,7 +40,10 @@ export type SynthOptions = {
 export async function synthesize({ cacheDir, modelsFile, settings }: SynthOptions): Promise<string> {
   const context = JSON.stringify({ stage: 'local', models: modelsFile, settings });
   const dir = join(cacheDir, sourceHash(modelsFile, context));
-  if (existsSync(dir)) return dir;
+  if (existsSync(dir)) {
+    utimesSync(dir, new Date(), new Date());
+    return dir;
+  }
   mkdirSync(cacheDir, { recursive: true });
   // Made aside and put into place whole: another run may be at the same.
   const making = mkdtempSync(join(cacheDir, 'making-'));
@@ -42,7 +57,19 @@ export async function synthesize({ cacheDir, modelsFile, settings }: SynthOption
   } finally {
     rmSync(making, { recursive: true, force: true });
   }
+  dropOldest(cacheDir);
   return dir;
+}
+
+/** Each assembly holds every bundle, about 25 MB. */
+const KEPT_ASSEMBLIES = 8;
+
+function dropOldest(cacheDir: string): void {
+  const byAge = readdirSync(cacheDir)
+    .filter((name) => !name.startsWith('making-'))
+    .map((name) => ({ path: join(cacheDir, name), usedMs: statSync(join(cacheDir, name)).mtimeMs }))
+    .sort((a, b) => b.usedMs - a.usedMs);
+  for (const { path } of byAge.slice(KEPT_ASSEMBLIES)) rmSync(path, { recursive: true, force: true });
 }
 
 function sourceHash(modelsFile: string, context: string): string {
@@ -71,5 +98,6 @@ async function runSynth(variables: Record<string, string>): Promise<void> {
     child.once('error', reject);
     child.once('close', resolve);
   });
-  if (code !== 0) throw new Error(`The stack could not be synthesized:\n${Buffer.concat(said).toString().trimEnd()}`);
+  if (code !== 0)
+    throw new StartError(`The stack could not be synthesized:\n${Buffer.concat(said).toString().trimEnd()}`);
 }

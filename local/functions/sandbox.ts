@@ -34,7 +34,7 @@ export class Sandbox {
       workerData: { entryFile, handlerExport, functionName, functionArn, memoryMb } satisfies SandboxData,
       env: options.environment,
       // The parent's own flags (a test runner's, a debugger's) are not the function's.
-      execArgv: ['--enable-source-maps'],
+      execArgv: [],
       stdout: true,
       stderr: true,
       // A function's memory is more than its heap, but a heap that passes it would have been killed.

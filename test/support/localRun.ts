@@ -1,0 +1,65 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type LocalRun, type LocalRunOptions, startLocalRun } from '../../local/runtime.ts';
+
+/** Synthesized stacks by a hash of their sources, so that unchanged ones are made once over all tests and runs. */
+export const SYNTH_DIR = fileURLToPath(new URL('../../node_modules/.cache/batch-api/synth', import.meta.url));
+
+/** What tests wait for comes soon: a lost batch is looked at after 2 s, a notification is tried again after 1 s. */
+export const TEST_SETTINGS = {
+  check: { lookAgainSeconds: 2, graceSeconds: 1 },
+  notify: { pausesSeconds: [1, 1, 2] },
+  worker: { retryBaseMs: 20, retryMaxMs: 500 },
+};
+
+export async function makeDataDir(): Promise<string> {
+  return mkdtemp(join(tmpdir(), 'batch-api-test-'));
+}
+
+export type TestRun = LocalRun & {
+  /** Calls the API with the ready-made key; `key: null` sends none. */
+  call(method: string, path: string, options?: CallOptions): Promise<Answer>;
+  /** Calls it as the operator. */
+  callAsOperator(method: string, path: string, options?: CallOptions): Promise<Answer>;
+};
+export type CallOptions = { body?: unknown; key?: string | null; headers?: Record<string, string> };
+// Answers are looked into by tests that state what they expect there.
+// biome-ignore lint/suspicious/noExplicitAny: a test's expectation is the check of an answer's shape
+export type Answer = { status: number; headers: Headers; body: any };
+
+/**
+ * Starts the whole product in a folder of its own, on free ports. Give `dataDir` to go on with an earlier run's data;
+ * else the folder is removed when the run is closed.
+ */
+export async function startTestRun(options: Partial<LocalRunOptions> = {}): Promise<TestRun> {
+  const dataDir = options.dataDir ?? (await makeDataDir());
+  const run = await startLocalRun({ port: 0, synthDir: SYNTH_DIR, settings: TEST_SETTINGS, ...options, dataDir });
+  const call = async (
+    method: string,
+    path: string,
+    headers: Record<string, string>,
+    body: unknown,
+  ): Promise<Answer> => {
+    const answer = await fetch(`${run.url}${path}`, {
+      method,
+      headers: { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+      ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+    });
+    const text = await answer.text();
+    const isJson = answer.headers.get('content-type')?.includes('json') ?? false;
+    return { status: answer.status, headers: answer.headers, body: isJson && text !== '' ? JSON.parse(text) : text };
+  };
+  return {
+    ...run,
+    call: (method, path, { body, key = run.apiKey, headers = {} } = {}) =>
+      call(method, path, { ...(key === null ? {} : { authorization: `Bearer ${key}` }), ...headers }, body),
+    callAsOperator: (method, path, { body, key = run.operatorKey, headers = {} } = {}) =>
+      call(method, path, { ...(key === null ? {} : { 'users-management-key': key }), ...headers }, body),
+    async close() {
+      await run.close();
+      if (options.dataDir === undefined) await rm(dataDir, { recursive: true, force: true });
+    },
+  };
+}
