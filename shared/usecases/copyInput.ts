@@ -1,0 +1,102 @@
+import type { Settings } from '../contract/settings.ts';
+import type { BatchRef, InputFile } from '../domain/batch.ts';
+import { InputRejected } from '../domain/errors.ts';
+import { objectKeys } from '../domain/objectKeys.ts';
+import type { FileUpload, Invocation, Ports, UploadState } from '../ports.ts';
+import { watchControl } from './enterInputStep.ts';
+import { saveCheckpoint } from './fetchCheckpoint.ts';
+
+/** One attempt's copy of the input, and how far the invocation that makes it may go. */
+export type Copy = {
+  deps: Pick<Ports, 'files' | 'controls' | 'clock' | 'log'> & { settings: Settings };
+  ref: BatchRef;
+  attempt: number;
+  invocation: Invocation;
+};
+
+export type Copied =
+  | { kind: 'fetched'; input: InputFile }
+  | { kind: 'stopped' }
+  /** Out of time; the next invocation goes on from here. */
+  | { kind: 'to_be_continued'; checkpoint: string };
+
+/** A source that can be gone on with: what a later invocation has to know of it, and where this one starts. */
+export type Resumable = { etag: string; bytes?: number | undefined; offset: number; upload?: UploadState };
+
+/** Streams into our copy, within the limit of the unpacked size. */
+export async function copyInput(
+  copy: Copy,
+  chunks: AsyncIterable<Uint8Array>,
+  resumable: Resumable | undefined,
+): Promise<Copied> {
+  const { deps, ref, attempt } = copy;
+  const key = objectKeys.input(ref, attempt);
+  const upload = await deps.files.upload(key, {
+    contentType: 'application/jsonl',
+    ...(resumable?.upload ? { resume: resumable.upload } : {}),
+  });
+  let offset = resumable?.offset ?? 0;
+  try {
+    for await (const chunk of chunks) {
+      offset += chunk.length;
+      refuseOver(deps.settings.limits.inputBytes, offset);
+      await upload.write(chunk);
+    }
+    const { bytes, etag } = await upload.complete();
+    return { kind: 'fetched', input: { key, bytes, etag } };
+  } catch (error) {
+    if (error instanceof Interrupted && error.why === 'time' && resumable) {
+      const { etag, bytes } = resumable;
+      const checkpoint = objectKeys.checkpoint(ref, attempt, 'fetch');
+      await saveCheckpoint(deps.files, checkpoint, { etag, bytes, offset, upload: await upload.suspend() });
+      return { kind: 'to_be_continued', checkpoint };
+    }
+    await abandon(copy, upload);
+    if (!(error instanceof Interrupted)) throw error;
+    if (error.why === 'stop') return { kind: 'stopped' };
+    throw new InputRejected(
+      'input_file_unreachable',
+      `The input file could not be read in the time there is: ${offset} bytes were. It cannot be gone on with later, since it is gzip or its server serves no ranges with an ETag.`,
+    );
+  }
+}
+
+/** What went wrong before matters more than parts left over, which the bucket's lifecycle rule deletes. */
+export async function abandon({ deps, ref, attempt }: Copy, upload: FileUpload | UploadState): Promise<void> {
+  try {
+    const open =
+      'abort' in upload ? upload : await deps.files.upload(objectKeys.input(ref, attempt), { resume: upload });
+    await open.abort();
+  } catch (error) {
+    deps.log.warn('An unfinished copy of the input was not deleted.', { batchId: ref.batchId, error });
+  }
+}
+
+export function refuseOver(limit: number, bytes: number): void {
+  if (bytes > limit)
+    throw new InputRejected('file_too_large', `The input file has more than the ${limit} bytes that are allowed.`);
+}
+
+/** Out of time, or told to stop. */
+class Interrupted extends Error {
+  override readonly name = 'Interrupted';
+  readonly why: 'time' | 'stop';
+  constructor(why: 'time' | 'stop') {
+    super(why);
+    this.why = why;
+  }
+}
+
+/** Looks at the clock and the control record at every chunk, before any unpacking: a source that drips is seen, too. */
+export async function* interruptible(
+  { deps, ref, invocation }: Copy,
+  chunks: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const reserveMs = deps.settings.fetch.reserveSeconds * 1000;
+  const stopped = watchControl(deps, ref.batchId, deps.settings.worker.controlEverySeconds * 1000);
+  for await (const chunk of chunks) {
+    yield chunk;
+    if (await stopped()) throw new Interrupted('stop');
+    if (invocation.remainingMs() < reserveMs) throw new Interrupted('time');
+  }
+}

@@ -1,0 +1,131 @@
+import { Readable } from 'node:stream';
+import type { Settings } from '../contract/settings.ts';
+import type { StepInput, StepOutput } from '../contract/steps.ts';
+import { InputRejected } from '../domain/errors.ts';
+import { objectKeys } from '../domain/objectKeys.ts';
+import { FileChanged, FileMissing, type Invocation, type Ports } from '../ports.ts';
+import { abandon, type Copied, type Copy, copyInput, interruptible, refuseOver } from './copyInput.ts';
+import { enterInputStep } from './enterInputStep.ts';
+import { type FetchCheckpoint, loadCheckpoint } from './fetchCheckpoint.ts';
+import { BrokenOff, canResume, isGzip, peek, readThrough, unpack } from './readSource.ts';
+import { rejectInput } from './rejectInput.ts';
+
+type Deps = Pick<Ports, 'batches' | 'controls' | 'files' | 'sources' | 'uploads' | 'clock' | 'log'> & {
+  settings: Settings;
+};
+
+/** How often a source that broke off and serves no ranges is read from its start again, within one invocation. */
+const MAX_RESTARTS = 2;
+const UPLOAD_URL = /^file:\/\/(.+)$/;
+
+/**
+ * Brings the input into the bucket, or pins an upload that is there. What is wrong with the source ends the batch as
+ * failed; what is wrong with us is thrown, and the step is tried again.
+ */
+export async function fetchInput(
+  deps: Deps,
+  run: StepInput<'fetchInput'>,
+  invocation: Invocation,
+): Promise<StepOutput<'fetchInput'>> {
+  const { version, projectId, batchId, attempt } = run;
+  const answer = (next: StepOutput<'fetchInput'>['next']) => ({ version, projectId, batchId, attempt, next });
+  const entered = await enterInputStep(deps, run);
+  if (!entered.go) return answer(entered.next);
+  const { ref, head } = entered;
+  if (head.input !== undefined) return answer('validate');
+
+  const copy: Copy = { deps, ref, attempt, invocation };
+  const fileId = UPLOAD_URL.exec(head.inputFileUrl)?.[1];
+  const fetched = await orRejection(() =>
+    fileId === undefined ? bringSource(deps, copy, head.inputFileUrl, run.checkpoint) : bringUpload(deps, copy, fileId),
+  );
+  if (fetched instanceof InputRejected) return answer(await rejectInput(deps, ref, attempt, fetched));
+  if (fetched.kind === 'stopped') return answer('finalize');
+  if (fetched.kind === 'to_be_continued') return { ...answer('fetch'), checkpoint: fetched.checkpoint };
+  if ((await deps.batches.setInput(ref, attempt, fetched.input)) === 'set') return answer('validate');
+
+  // The key is this attempt's, but a twin of this invocation may have been faster and put it on the record.
+  const ours = objectKeys.input(ref, attempt);
+  const standing = await deps.batches.get(ref);
+  if (standing?.input?.key !== ours) await deps.files.delete([ours]);
+  return answer('end');
+}
+
+async function orRejection<T>(work: () => Promise<T>): Promise<T | InputRejected> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof InputRejected) return error;
+    if (error instanceof BrokenOff) return error.rejection;
+    if (error instanceof FileChanged || error instanceof FileMissing)
+      return new InputRejected('input_file_changed', 'The uploaded file changed while it was read.', { cause: error });
+    throw error;
+  }
+}
+
+/** An upload is used in place, pinned by its ETag; a packed one is unpacked into our copy. */
+async function bringUpload(deps: Deps, copy: Copy, fileId: string): Promise<Copied> {
+  const upload = await deps.uploads.get(copy.ref.projectId, fileId, deps.clock.now());
+  if (upload === undefined)
+    throw new InputRejected(
+      'input_file_unreachable',
+      `There is no upload ${fileId} in this project, or it has expired.`,
+    );
+  const { key } = upload;
+  const info = await deps.files.info(key);
+  if (info === undefined) throw new InputRejected('input_file_unreachable', `Nothing has been uploaded to ${fileId}.`);
+  const { bytes, etag } = info;
+  if (bytes !== upload.bytes)
+    throw new InputRejected(
+      'input_file_changed',
+      `The upload ${fileId} has ${bytes} bytes, but was announced with ${upload.bytes}.`,
+    );
+  const { start, chunks, close } = await peek(await deps.files.read(key, { ifMatch: etag }));
+  if (isGzip(start)) return copyInput(copy, unpack(interruptible(copy, chunks)), undefined);
+  await close();
+  refuseOver(deps.settings.limits.inputBytes, bytes);
+  return { kind: 'fetched', input: { key, bytes, etag } };
+}
+
+async function bringSource(deps: Deps, copy: Copy, url: string, checkpointKey: string | undefined): Promise<Copied> {
+  const checkpoint = checkpointKey === undefined ? undefined : await loadCheckpoint(deps.files, checkpointKey);
+  if (checkpoint) {
+    try {
+      return await goOn(deps, copy, url, checkpoint);
+    } catch (error) {
+      // The bucket has let go of the unfinished upload: only a copy from the start is left to try.
+      if (!(error instanceof FileMissing)) throw error;
+      deps.log.warn('An unfinished copy of the input is gone.', { batchId: copy.ref.batchId });
+    }
+  }
+  for (let restarts = 0; ; restarts++) {
+    try {
+      return await startSource(deps, copy, url);
+    } catch (error) {
+      if (!(error instanceof BrokenOff) || restarts === MAX_RESTARTS) throw error;
+      deps.log.info('The source broke off and is read from its start again.', { batchId: copy.ref.batchId, restarts });
+    }
+  }
+}
+
+async function startSource(deps: Deps, copy: Copy, url: string): Promise<Copied> {
+  const opened = await deps.sources.open(url);
+  const { start, chunks, close } = await peek(interruptible(copy, readThrough(deps, url, opened, 0)));
+  if (isGzip(start)) return copyInput(copy, unpack(chunks), undefined);
+  if ((opened.bytes ?? 0) > deps.settings.limits.inputBytes) await close();
+  refuseOver(deps.settings.limits.inputBytes, opened.bytes ?? 0);
+  return copyInput(copy, chunks, canResume(opened) ? { etag: opened.etag, bytes: opened.bytes, offset: 0 } : undefined);
+}
+
+/** Goes on where an earlier invocation stopped. */
+async function goOn(deps: Deps, copy: Copy, url: string, checkpoint: FetchCheckpoint): Promise<Copied> {
+  const { offset, etag, bytes, upload } = checkpoint;
+  // All was read, but time ran out before the copy was completed: a range from the end on would be refused.
+  if (offset === bytes) return copyInput(copy, Readable.from([]), checkpoint);
+  const opened = await deps.sources.open(url, { start: offset, ifRange: etag }).catch(async (error: unknown) => {
+    if (error instanceof InputRejected) await abandon(copy, upload);
+    throw error;
+  });
+  const chunks = interruptible(copy, readThrough(deps, url, { ...opened, etag }, offset));
+  return copyInput(copy, chunks, checkpoint);
+}

@@ -1,0 +1,22 @@
+import type { BatchRef } from '../domain/batch.ts';
+import type { InputRejected } from '../domain/errors.ts';
+import type { Ports } from '../ports.ts';
+
+/**
+ * The input cannot be used as a whole: the reason goes on the record and the batch ends as failed. Answers `end` where
+ * a newer attempt has taken over meanwhile.
+ */
+export async function rejectInput(
+  deps: Pick<Ports, 'batches' | 'clock' | 'log'>,
+  ref: BatchRef,
+  attempt: number,
+  rejected: InputRejected,
+): Promise<'finalize' | 'end'> {
+  const head = await deps.batches.get(ref);
+  if (head?.attempt !== attempt) return 'end';
+  deps.log.info('The input is rejected.', { batchId: ref.batchId, code: rejected.code });
+  const { code, message } = rejected;
+  await deps.batches.setErrors(ref.batchId, [{ code, line: null, message, param: 'input_file_url' }]);
+  await deps.batches.fixOutcome(ref, { kind: 'failed', reason: 'invalid_input', message, fixedAt: deps.clock.now() });
+  return 'finalize';
+}

@@ -1,0 +1,118 @@
+import type { Settings } from '../contract/settings.ts';
+import type { StepInput, StepOutput } from '../contract/steps.ts';
+import type { BatchHead, BatchRef, Plan } from '../domain/batch.ts';
+import { isEnded } from '../domain/batchStatus.ts';
+import { InputRejected } from '../domain/errors.ts';
+import type { LineTable } from '../domain/lines/lineTable.ts';
+import type { ModelsFile } from '../domain/models.ts';
+import { objectKeys } from '../domain/objectKeys.ts';
+import { cutShards } from '../domain/shardPlanner.ts';
+import type { MoveResult, Ports } from '../ports.ts';
+import { type CheckedInput, checkLines } from './checkLines.ts';
+import { enterInputStep, watchControl } from './enterInputStep.ts';
+import { InvalidLines } from './invalidLines.ts';
+import { rejectInput } from './rejectInput.ts';
+
+type Deps = Pick<Ports, 'batches' | 'controls' | 'files' | 'clock' | 'log'> & {
+  settings: Settings;
+  models: ModelsFile;
+};
+
+/** Ranges are handed to the plan's upload in groups of so many: each is 100 to 500 bytes. */
+const PLAN_GROUP = 500;
+
+/**
+ * Reads the input once, finds its bad lines, and lays down the plan: the shards to run and the bad lines' place in the
+ * errors file. Run again it writes the same bytes under the same keys.
+ */
+export async function validateInput(deps: Deps, run: StepInput<'validateInput'>): Promise<StepOutput<'validateInput'>> {
+  const { version, projectId, batchId, attempt } = run;
+  const answer = (next: StepOutput<'validateInput'>['next']) => ({ version, projectId, batchId, attempt, next });
+  const entered = await enterInputStep(deps, run);
+  if (!entered.go) return answer(entered.next);
+  const { ref, head } = entered;
+  const { input } = head;
+  if (input === undefined) throw new Error('Validate runs after Fetch, but the batch has no input on its record.');
+
+  const { files, models, settings } = deps;
+  const invalid = new InvalidLines(files, objectKeys.invalid(ref, attempt), batchId);
+  try {
+    const stopped = watchControl(deps, batchId, settings.worker.controlEverySeconds * 1000);
+    const checked = await checkLines({ files, models, limits: settings.limits }, head, input, invalid, stopped);
+    if (checked === 'stopped') {
+      await invalid.abort();
+      return answer('finalize');
+    }
+    return answer(await settle(deps, ref, head, input.bytes, checked, invalid));
+  } catch (error) {
+    await invalid.abort();
+    if (error instanceof InputRejected) return answer(await rejectInput(deps, ref, attempt, error));
+    throw error;
+  }
+}
+
+/** Puts what was found on the record, and moves the batch on. */
+async function settle(
+  deps: Deps,
+  ref: BatchRef,
+  { attempt, onInvalidLine }: BatchHead,
+  bytes: number,
+  { lines, sha256 }: CheckedInput,
+  invalid: InvalidLines,
+): Promise<StepOutput<'validateInput'>['next']> {
+  const failed = invalid.count > 0 && onInvalidLine === 'fail';
+  const key = objectKeys.plan(ref, attempt);
+  const shards = await writePlan(deps, key, failed ? undefined : lines);
+  const segment = await invalid.complete();
+  const plan: Plan = {
+    key,
+    shards,
+    lines: lines.size,
+    runnable: lines.size - lines.badLines,
+    ...(segment ? { invalid: segment } : {}),
+    input: { bytes, sha256 },
+  };
+  const now = deps.clock.now();
+  const requestCounts = { total: lines.size, completed: 0, failed: lines.badLines };
+  deps.log.info('The input is validated.', { batchId: ref.batchId, ...requestCounts, shards });
+  if (segment) await deps.batches.setErrors(ref.batchId, invalid.first);
+  if (failed) {
+    if ((await deps.batches.setPlan(ref, attempt, plan)) === 'superseded') return 'end';
+    await deps.batches.setCounts(ref, requestCounts, undefined, now);
+    const message = `${lines.badLines} of ${lines.size} lines of the input are not valid; nothing was run.`;
+    await deps.batches.fixOutcome(ref, { kind: 'failed', reason: 'invalid_input', message, fixedAt: now });
+    return 'finalize';
+  }
+  const moved = await deps.batches.move(ref, 'in_progress', { now, attempt, change: { plan, requestCounts } });
+  return afterMove(moved, attempt);
+}
+
+/** Who was faster: a newer attempt, a cancel, or the deadline. */
+function afterMove(moved: MoveResult, attempt: number): 'plan' | 'finalize' | 'end' {
+  if (moved.result === 'not_found' || moved.head.attempt !== attempt || isEnded(moved.head.status)) return 'end';
+  return moved.result === 'refused' ? 'finalize' : 'plan';
+}
+
+/** JSONL of `ShardRange`, streamed: a file of few lines among many blank ones can have a shard a line. */
+async function writePlan({ files, settings }: Deps, key: string, lines: LineTable | undefined): Promise<number> {
+  const upload = await files.upload(key, { contentType: 'application/jsonl' });
+  let shards = 0;
+  let group: string[] = [];
+  const flush = async () => {
+    await upload.write(Buffer.from(group.join('')));
+    group = [];
+  };
+  try {
+    for (const range of lines ? cutShards(lines, settings.shards) : []) {
+      shards++;
+      group.push(`${JSON.stringify(range)}\n`);
+      if (group.length === PLAN_GROUP) await flush();
+    }
+    await flush();
+    await upload.complete();
+    return shards;
+  } catch (error) {
+    await upload.abort();
+    throw error;
+  }
+}
