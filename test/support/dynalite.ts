@@ -21,11 +21,7 @@ export async function startDynalite(): Promise<TestTable> {
   });
   const { port } = server.address() as AddressInfo; // a TCP server that listens has a port
   const endpoint = `http://127.0.0.1:${port}`;
-  const client = createDocumentClient({
-    endpoint,
-    region: 'us-east-1',
-    credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
-  });
+  const client = connectTo(endpoint);
   const tableName = 'batches';
   await createTable(client, tableName);
   return {
@@ -38,6 +34,15 @@ export async function startDynalite(): Promise<TestTable> {
       await new Promise<void>((resolve, reject) => server.close((error) => (error ? reject(error) : resolve())));
     },
   };
+}
+
+/** A client of its own, for a test that meddles with one. */
+export function connectTo(endpoint: string): DynamoDBDocumentClient {
+  return createDocumentClient({
+    endpoint,
+    region: 'us-east-1',
+    credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
+  });
 }
 
 async function createTable(client: DynamoDBDocumentClient, tableName: string): Promise<void> {

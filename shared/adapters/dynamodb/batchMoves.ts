@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { TABLE } from '../../contract/table.ts';
+import type { BatchRef } from '../../domain/batch.ts';
 import { isEnded, priorStatuses } from '../../domain/batchStatus.ts';
 import type { BatchStore } from '../../ports.ts';
 import type { Table } from './client.ts';
 import type { Expression } from './expression.ts';
 import { keys } from './keys.ts';
-import { getRecord, type Update, updateRecord } from './records.ts';
+import { getRecord, updateRecord } from './records.ts';
 import { OPEN_STATUSES, parseHead, readHead } from './storedHead.ts';
 
 /** The writes that decide who goes on: status, outcome, and the numbers of executions. */
@@ -18,14 +19,14 @@ export function createBatchMoves(
    * execution until the next check.
    */
   async function takeNumber(
-    ref: Parameters<BatchStore['takeAttempt']>[0],
+    ref: BatchRef,
     field: 'attempt' | 'notification',
     from: number,
-    write: (e: Expression) => Update,
+    write: (e: Expression) => { set: string[]; when: string },
   ): Promise<'taken' | 'superseded'> {
     const token = randomUUID();
     const taken = await updateRecord(table, keys.head(ref), (e) => {
-      const { set = [], when } = write(e);
+      const { set, when } = write(e);
       return {
         set: [...set, e.equals(field, from + 1), e.equals(`${field}Token`, token)],
         when: `${e.equals(field, from)} AND ${when}`,
@@ -39,23 +40,26 @@ export function createBatchMoves(
   return {
     async move(ref, to, { now, attempt, change = {} }) {
       const { outcome, ...rest } = change;
-      const moved = await updateRecord(table, keys.head(ref), (e) => ({
-        set: [
-          e.equals('status', to), // the list index's status is this same attribute
-          e.equals(`enteredAt.${to}`, now),
-          e.equals('updatedAt', now),
-          e.increase('version', 1),
-          // The outcome that stands decides the end: a move brings one along, it never replaces one.
-          ...(outcome ? [e.setOnce('outcome', outcome)] : []),
-          ...Object.entries(rest)
-            .filter(([, value]) => value !== undefined)
-            .map(([field, value]) => e.equals(field, value)),
-        ],
-        when: [
-          e.oneOf('status', priorStatuses(to)),
-          ...(attempt === undefined ? [] : [e.equals('attempt', attempt)]),
-        ].join(' AND '),
-      }));
+      const from = priorStatuses(to);
+      // Nothing leads back to the first status, and DynamoDB takes no empty list.
+      const moved =
+        from.length > 0 &&
+        (await updateRecord(table, keys.head(ref), (e) => ({
+          set: [
+            e.equals('status', to), // the list index's status is this same attribute
+            e.equals(`enteredAt.${to}`, now),
+            e.equals('updatedAt', now),
+            e.increase('version', 1),
+            // The outcome that stands decides the end: a move brings one along, it never replaces one.
+            ...(outcome ? [e.setOnce('outcome', outcome)] : []),
+            ...Object.entries(rest)
+              .filter(([, value]) => value !== undefined)
+              .map(([field, value]) => e.equals(field, value)),
+          ],
+          when: [e.oneOf('status', from), ...(attempt === undefined ? [] : [e.equals('attempt', attempt)])].join(
+            ' AND ',
+          ),
+        })));
       if (moved) return { result: 'moved', head: parseHead(moved) };
       const head = await readHead(table, ref);
       if (!head) return { result: 'not_found' };
@@ -96,7 +100,7 @@ export function createBatchMoves(
     },
 
     async takeNotification(ref, from) {
-      return await takeNumber(ref, 'notification', from, (e) => ({ when: e.exists(TABLE.partitionKey) }));
+      return await takeNumber(ref, 'notification', from, (e) => ({ set: [], when: e.exists(TABLE.partitionKey) }));
     },
   };
 }

@@ -15,10 +15,11 @@ export function createDocumentClient(config: DynamoDBClientConfig = {}): DynamoD
     maxAttempts: 6,
     retryMode: 'standard',
     requestHandler: {
-      // DynamoDB answers in single-digit milliseconds. 1 s and 5 s are far above that, and six tries still end well
-      // before the 29 s that an API handler has.
-      connectionTimeout: 1_000,
-      requestTimeout: 5_000,
+      // DynamoDB answers in milliseconds; a connection or an answer that takes this long is lost, and asking again is
+      // quicker. Not shorter, because on one machine the table shares the processors with all that runs; not longer,
+      // so that two lost tries still leave an API handler time within its 29 s.
+      connectionTimeout: 3_000,
+      requestTimeout: 8_000,
       throwOnRequestTimeout: true,
     },
     ...config,

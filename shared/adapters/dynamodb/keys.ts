@@ -51,7 +51,7 @@ export function duePartitionOf(batchId: string): number {
   let hash = 0x811c9dc5;
   for (let at = 0; at < batchId.length; at++) hash = Math.imul(hash ^ batchId.charCodeAt(at), 0x01000193) >>> 0;
   // The low bits of FNV-1a depend on the characters' low bits alone; the high half is mixed in.
-  return ((hash >>> 16) ^ hash) % DUE_PARTITIONS;
+  return (((hash >>> 16) ^ hash) >>> 0) % DUE_PARTITIONS;
 }
 
 /** The attributes that put a batch on the due index. */

@@ -85,7 +85,13 @@ export function createShardStore(table: Table): ShardStore {
       return standing ? fateOf(commit, standing) : 'lost';
     },
 
-    async release(batchId, shard, epoch) {
+    async release(batchId, shard, epoch, attempts) {
+      if (attempts !== undefined) {
+        await updateRecord(table, keys.shard(batchId, shard), (e) => ({
+          set: [e.equals('attempts', attempts)],
+          when: `${e.equals('epoch', epoch)} AND ${e.absent('sealed')}`,
+        }));
+      }
       // `released` makes a repeat after a lost answer do nothing: it would take back an older worker's death too.
       await updateRecord(table, keys.shard(batchId, shard), (e) => ({
         set: [e.increase('deaths', -1), e.equals('released', epoch)],
@@ -94,10 +100,9 @@ export function createShardStore(table: Table): ShardStore {
     },
 
     async seal(batchId, range) {
-      // Always holds, so it is idempotent, and what it answers is the record as it stays: no commit comes after.
+      // No condition, so it is idempotent, and what it answers is the record as it stays: no commit comes after.
       const sealed = await updateRecord(table, keys.shard(batchId, range.shard), (e) => ({
         set: [...newShard(e, batchId, range), e.setOnce('epoch', 0), e.setOnce('deaths', 0), e.equals('sealed', true)],
-        when: `${e.exists(TABLE.partitionKey)} OR ${e.absent(TABLE.partitionKey)}`,
       }));
       if (!sealed) throw new Error(`Shard ${range.shard} of ${batchId} was not sealed`);
       return recordOf(parseShard(sealed));
