@@ -170,8 +170,11 @@ export type ShardStore = {
    * commit again is `committed`. Where it throws nothing is known: the part must stay.
    */
   commit(batchId: string, commit: ShardCommit): Promise<'committed' | 'lost'>;
-  /** The worker ends in order without a commit: takes its death back. */
-  release(batchId: string, shard: number, epoch: number): Promise<void>;
+  /**
+   * The worker ends in order without a commit: takes its death back. `attempts`, where given, replaces those of the
+   * unfinished lines (a commit would have taken them along); then it may come after a commit, too.
+   */
+  release(batchId: string, shard: number, epoch: number, attempts?: Record<string, number>): Promise<void>;
   /** Nothing can be committed after this. Creates the record where no worker ever took the shard. */
   seal(batchId: string, range: ShardRange): Promise<ShardRecord>;
   /** All shard records of a batch, in no order. */

@@ -22,6 +22,8 @@ export const objectKeys = {
   /** What one map run is given: the shards that are not done. */
   mapInput: (ref: BatchRef, attempt: number, round: number) =>
     `${of(KEY_PREFIXES.shards, ref)}${attempt}-${round}-shards.jsonl`,
+  /** What the newest planning round found done, so that the next one sees whether anything was. */
+  planProgress: (ref: BatchRef, attempt: number) => `${of(KEY_PREFIXES.shards, ref)}${attempt}-progress.json`,
   /** Where the map run's ResultWriter writes. */
   mapResults: (ref: BatchRef) => `${of(KEY_PREFIXES.shards, ref)}results`,
   invalid: (ref: BatchRef, attempt: number) => `${of(KEY_PREFIXES.parts, ref)}${attempt}-invalid.seg`,

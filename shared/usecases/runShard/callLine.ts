@@ -1,0 +1,104 @@
+import { hash } from 'node:crypto';
+import { answerAsJson, fromModelAnswer } from '../../domain/answerMapping.ts';
+import type { Usage } from '../../domain/batch.ts';
+import type { LineCall } from '../../domain/lineMapping.ts';
+import type { RequestLine } from '../../domain/lines/requestLine.ts';
+import type { ModelsFile } from '../../domain/models.ts';
+import { causeOfStatus, type FailureCause, failureMessage } from '../../domain/retry/failureCauses.ts';
+import type { ModelAnswer, Ports } from '../../ports.ts';
+
+/** A line of the shard that wants a model. */
+export type CalledLine = {
+  line: number;
+  request: RequestLine;
+  call: Extract<LineCall, { kind: 'call' }>;
+  idempotencyKey: string;
+};
+
+export type LineFailure = {
+  cause: FailureCause;
+  message: string;
+  status?: number;
+  /** The model's answer, JSON text. */
+  response?: { statusCode: number; body: string };
+  retryAfterMs?: number;
+  usage?: Usage;
+};
+
+export type CallResult =
+  | { kind: 'answered'; statusCode: number; body: string; usage: Usage | undefined }
+  | { kind: 'failed'; failure: LineFailure }
+  /** Stopped by us: the line has not had its try. */
+  | { kind: 'called_off' };
+
+/** The same for every try of a line, whichever worker makes it, so that a provider that honours it bills once. */
+export function idempotencyKeyOf(batchId: string, line: number): string {
+  return hash('sha256', `${batchId}\n${line}`, 'hex').slice(0, 32);
+}
+
+/** One try of one line. Never throws for what a model or its server does. */
+export async function callLine(
+  deps: Pick<Ports, 'log'> & { providers: Ports['models']; models: ModelsFile },
+  line: CalledLine,
+  options: { timeoutMs: number; maxAnswerBytes: number; signal: AbortSignal },
+): Promise<CallResult> {
+  const { provider, endpoint, body } = line.call;
+  let answer: ModelAnswer;
+  try {
+    const model = await deps.providers.get(provider);
+    answer = await model.call({ endpoint, body, idempotencyKey: line.idempotencyKey, ...options });
+  } catch (error) {
+    if (options.signal.aborted) return { kind: 'called_off' };
+    // The provider itself failed: its key could not be read, or it has a fault. As good as not reached.
+    deps.log.warn('model provider failed', { provider, error: error instanceof Error ? error.name : typeof error });
+    return failed('network', { reason: 'the provider could not be called' });
+  }
+  switch (answer.kind) {
+    case 'timeout':
+      return failed('timeout', {});
+    case 'network':
+      return failed('network', { reason: answer.reason });
+    case 'too_large':
+      return failed('too_large', {});
+    case 'answered':
+      return readAnswer(deps.models, line, answer);
+  }
+}
+
+function readAnswer(
+  models: ModelsFile,
+  line: CalledLine,
+  { status, body, retryAfterMs }: Extract<ModelAnswer, { kind: 'answered' }>,
+): CallResult {
+  const retry = retryAfterMs === undefined ? {} : { retryAfterMs };
+  if (status < 200 || status >= 300) {
+    const text = answerAsJson(body);
+    const cause = causeOfStatus(status, JSON.parse(text)) ?? 'bad_request';
+    return failed(cause, { status }, { status, response: { statusCode: status, body: text }, ...retry });
+  }
+  const mapped = fromModelAnswer(line.request, models, body);
+  if (mapped.kind === 'ok') return { kind: 'answered', statusCode: status, body: mapped.body, usage: mapped.usage };
+  const rest = {
+    response: { statusCode: status, body: mapped.body },
+    ...(mapped.usage ? { usage: mapped.usage } : {}),
+    ...retry,
+  };
+  // A gateway that reports its upstream's fault with 200 is taken at its word where it may pass.
+  const inner = mapped.status === undefined ? undefined : causeOfStatus(mapped.status);
+  if (inner === 'rate_limited' || inner === 'overloaded' || inner === 'server_error')
+    return failed(inner, { status: mapped.status }, rest);
+  return { kind: 'failed', failure: { cause: 'invalid_response', message: mapped.message, ...rest } };
+}
+
+function failed(
+  cause: FailureCause,
+  detail: { status?: number | undefined; reason?: string },
+  rest: Partial<LineFailure> = {},
+): CallResult {
+  const { status, reason } = detail;
+  const message = failureMessage(cause, {
+    ...(status === undefined ? {} : { status }),
+    ...(reason === undefined ? {} : { reason }),
+  });
+  return { kind: 'failed', failure: { cause, message, ...rest } };
+}

@@ -1,0 +1,215 @@
+import type { BatchRef, Usage } from '../../domain/batch.ts';
+import { encodeSegment, type SegmentEntry } from '../../domain/lines/segment.ts';
+import { objectKeys } from '../../domain/objectKeys.ts';
+import {
+  isShardDone,
+  MAX_INLINE_SEGMENTS,
+  type SegmentRef,
+  type ShardRange,
+  type ShardRecord,
+  setBit,
+} from '../../domain/shard.ts';
+import type { Ports } from '../../ports.ts';
+
+export type CommitSettings = { commitEverySeconds: number; commitLines: number; commitBytes: number };
+
+/** S3 and DynamoDB are tried again by their clients; this is for an outage of some seconds. */
+const COMMIT_TRIES = 3;
+const COMMIT_PAUSE_MS = 1_000;
+
+/**
+ * Results on their way into the shard's record: segment to S3 under a key that is never reused, then one conditional
+ * update, then the batch's live counts. One commit at a time; results go on being collected meanwhile.
+ */
+export class ShardCommits {
+  readonly #deps: Pick<Ports, 'files' | 'shards' | 'batches' | 'clock' | 'ids' | 'log'>;
+  readonly #ref: BatchRef;
+  readonly #range: ShardRange;
+  readonly #settings: CommitSettings;
+  readonly #epoch: number;
+  #commits: number;
+  #done: Uint8Array;
+  #segments: SegmentRef[];
+  #entries: SegmentEntry[] = [];
+  #bytes = 0;
+  #committingBytes = 0;
+  #usage: Usage = { inputTokens: 0, outputTokens: 0 };
+  #since: number;
+  #running: Promise<void> | undefined;
+
+  /** Another worker has the shard, or it is sealed. */
+  lost = false;
+  /** This worker has committed something. */
+  committed = false;
+  /** Attempts used up by unfinished lines, by index in the shard. The record keeps them over turns. */
+  readonly attempts: Map<number, number>;
+  #attemptsSaved = true;
+
+  constructor(
+    deps: Pick<Ports, 'files' | 'shards' | 'batches' | 'clock' | 'ids' | 'log'>,
+    ref: BatchRef,
+    range: ShardRange,
+    record: ShardRecord,
+    settings: CommitSettings,
+  ) {
+    this.#deps = deps;
+    this.#ref = ref;
+    this.#range = range;
+    this.#settings = settings;
+    this.#epoch = record.epoch;
+    this.#commits = record.commits;
+    this.#done = record.done.slice();
+    this.#segments = [...record.segments];
+    this.#since = deps.clock.now();
+    this.attempts = new Map(Object.entries(record.attempts).map(([index, count]) => [Number(index), count]));
+  }
+
+  get busy(): boolean {
+    return this.#running !== undefined;
+  }
+  get pending(): number {
+    return this.#entries.length;
+  }
+  /** Bytes of results held here, on their way included. */
+  get heldBytes(): number {
+    return this.#bytes + this.#committingBytes;
+  }
+  get shardDone(): boolean {
+    return isShardDone(this.#range, this.#done);
+  }
+  /** When a commit falls due by time; far away where there is nothing to commit. */
+  get dueAt(): number {
+    return this.#entries.length === 0
+      ? Number.POSITIVE_INFINITY
+      : this.#since + this.#settings.commitEverySeconds * 1000;
+  }
+
+  /** The line is finished: its result waits for the next commit. */
+  add(entry: SegmentEntry): void {
+    if (this.#entries.length === 0) this.#since = this.#deps.clock.now();
+    this.#entries.push(entry);
+    this.#bytes += entry.json.length;
+    this.attempts.delete(entry.line - this.#range.firstLine);
+  }
+
+  setAttempts(index: number, attempts: number): void {
+    if (attempts === 0) return;
+    this.attempts.set(index, attempts);
+    this.#attemptsSaved = false;
+  }
+
+  /** What the next commit would take along, where none comes. */
+  get unsavedAttempts(): Record<string, number> | undefined {
+    return this.#attemptsSaved ? undefined : Object.fromEntries(this.attempts);
+  }
+
+  /** Tokens are paid for whatever came of them. */
+  addUsage(usage: Usage | undefined): void {
+    this.#usage.inputTokens += usage?.inputTokens ?? 0;
+    this.#usage.outputTokens += usage?.outputTokens ?? 0;
+  }
+
+  isDue(now: number): boolean {
+    const { commitLines, commitBytes } = this.#settings;
+    return this.#entries.length >= commitLines || this.#bytes >= commitBytes || now >= this.dueAt;
+  }
+
+  /** Starts a commit of what is there, unless one is under way. Rejects where it cannot be told whether it counts. */
+  start(): Promise<void> {
+    if (this.#running !== undefined) return this.#running;
+    if (this.#entries.length === 0 || this.lost) return Promise.resolve();
+    this.#running = this.#commit().finally(() => {
+      this.#running = undefined;
+    });
+    return this.#running;
+  }
+
+  /** Commits all there is. */
+  async flush(): Promise<void> {
+    while (!this.lost && (this.#running !== undefined || this.#entries.length > 0)) await this.start();
+  }
+
+  async #commit(): Promise<void> {
+    const { clock, batches, shards, log } = this.#deps;
+    const entries = this.#entries;
+    const usage = this.#usage;
+    this.#committingBytes = this.#bytes;
+    this.#entries = [];
+    this.#bytes = 0;
+    this.#usage = { inputTokens: 0, outputTokens: 0 };
+
+    this.#attemptsSaved = true;
+
+    const body = encodeSegment(entries);
+    const lines = entries.map((entry) => entry.line);
+    const done = this.#done.slice();
+    for (const line of lines) setBit(done, line - this.#range.firstLine);
+    const failed = entries.filter((entry) => entry.file === 'e').length;
+    const completed = entries.length - failed;
+    const nonce = this.#deps.ids.ulid();
+    const name = [this.#ref, this.#range.shard, this.#epoch, this.#commits, nonce] as const;
+    const segment: SegmentRef = {
+      key: objectKeys.segment(...name),
+      bytes: body.length,
+      first: lines.reduce((least, line) => Math.min(least, line)),
+      last: lines.reduce((most, line) => Math.max(most, line)),
+    };
+    const inline = [...this.#segments, segment];
+    const manifest = inline.length > MAX_INLINE_SEGMENTS ? objectKeys.manifest(...name) : undefined;
+    const commit = {
+      shard: this.#range.shard,
+      epoch: this.#epoch,
+      commits: this.#commits,
+      segment,
+      done,
+      completed,
+      failed,
+      usage,
+      attempts: Object.fromEntries(this.attempts),
+      ...(manifest === undefined ? {} : { foldInto: manifest }),
+    };
+
+    const outcome = await this.#tryAgain(async () => {
+      await this.#deps.files.put(segment.key, body);
+      if (manifest !== undefined) await this.#deps.files.put(manifest, JSON.stringify(inline), 'application/json');
+      return shards.commit(this.#ref.batchId, commit);
+    });
+    this.#committingBytes = 0;
+    if (outcome === 'lost') {
+      this.lost = true;
+      log.info('shard lost to another worker', {
+        batchId: this.#ref.batchId,
+        shard: commit.shard,
+        epoch: commit.epoch,
+      });
+      await this.#deps.files.delete(manifest === undefined ? [segment.key] : [segment.key, manifest]);
+      return;
+    }
+    this.committed = true;
+    this.#commits++;
+    this.#done = done;
+    this.#segments = manifest === undefined ? inline : [];
+    try {
+      await batches.addCounts(this.#ref, { completed, failed, usage }, clock.now());
+    } catch (error) {
+      // Live counts only: Plan and Finalize set them from the shards' records.
+      log.warn('counts not added', {
+        batchId: this.#ref.batchId,
+        error: error instanceof Error ? error.name : 'unknown',
+      });
+    }
+  }
+
+  /** The very same commit again: the record recognizes one whose answer was lost. The part stays if it never tells. */
+  async #tryAgain<T>(work: () => Promise<T>): Promise<T> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await work();
+      } catch (error) {
+        if (tries === COMMIT_TRIES) throw error;
+        this.#deps.log.warn('commit tried again', { tries, error: error instanceof Error ? error.name : 'unknown' });
+        await this.#deps.clock.sleep(COMMIT_PAUSE_MS * tries);
+      }
+    }
+  }
+}
