@@ -68,7 +68,12 @@ export async function startHarness(
   const server = await startStepFunctions({
     region,
     s3: { endpoint: options.s3Url ?? 'http://127.0.0.1:9', credentials },
-    machines: Object.entries(machines).map(([name, definition]) => ({ arn: machineArn(name), name, definition })),
+    machines: Object.entries(machines).map(([name, definition]) => ({
+      arn: machineArn(name),
+      name,
+      // As it would come from a template's text.
+      definition: JSON.parse(JSON.stringify(definition)) as Definition,
+    })),
     async invokeFunction(arn, payload) {
       const called = functions[arn.slice(functionArn('').length)];
       if (!called) throw new Error(`There is no function ${arn}.`);

@@ -1,0 +1,80 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { GetSecretValueCommand, type SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import { mockClient } from 'aws-sdk-client-mock';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { AwsJsonServer } from '../../local/awsJson.ts';
+import { startSecretsManager } from '../../local/secrets/server.ts';
+import { createSecretsClient } from '../../shared/adapters/secrets/client.ts';
+import { createModelKeys } from '../../shared/adapters/secrets/modelKeys.ts';
+import { createOperatorKey } from '../../shared/adapters/secrets/operatorKey.ts';
+import { LOCAL_S3 } from '../support/localS3.ts';
+
+const { region, credentials } = LOCAL_S3;
+const arnOf = (name: string) => `arn:aws:secretsmanager:us-east-1:000000000000:secret:${name}`;
+
+describe('the secrets on Secrets Manager as the local run speaks it', () => {
+  let dataDir: string;
+  let server: AwsJsonServer;
+  let client: SecretsManagerClient;
+  beforeEach(async () => {
+    dataDir = await mkdtemp(join(tmpdir(), 'secrets-'));
+    server = await startSecretsManager({
+      dataDir,
+      secrets: [
+        { arn: arnOf('operator'), name: 'operator', value: 'operator-key' },
+        { arn: arnOf('openai'), name: 'openai', value: 'model-key' },
+        { arn: arnOf('empty'), name: 'empty' },
+      ],
+    });
+    client = createSecretsClient({ endpoint: server.url, region, credentials });
+  });
+  afterEach(async () => {
+    client.destroy();
+    await server.close();
+    await rm(dataDir, { recursive: true, force: true });
+  });
+
+  test('the operator key is the text of its secret', async () => {
+    expect(await createOperatorKey({ client, secretArn: arnOf('operator') }).current()).toBe('operator-key');
+  });
+
+  test('a model key is found by its provider; a provider without a secret has none', async () => {
+    const keys = createModelKeys({ client, secretArns: { openai: arnOf('openai') } });
+    expect(await keys.get('openai')).toBe('model-key');
+    expect(await keys.get('simulator')).toBeUndefined();
+    expect(await keys.get('toString')).toBeUndefined();
+  });
+
+  test('a secret without a value is an error, not an empty key', async () => {
+    const key = createOperatorKey({ client, secretArn: arnOf('empty') });
+    await expect(key.current()).rejects.toMatchObject({ name: 'ResourceNotFoundException' });
+  });
+});
+
+describe('how often secrets are read', () => {
+  const client = createSecretsClient({ region, credentials });
+  const mock = mockClient(client);
+  beforeEach(() => mock.reset());
+
+  test('the operator key once a minute, however many ask', async () => {
+    let now = 0;
+    mock.on(GetSecretValueCommand).resolvesOnce({ SecretString: 'old' }).resolves({ SecretString: 'new' });
+    const key = createOperatorKey({ client, secretArn: arnOf('operator'), now: () => now });
+    expect(await Promise.all([key.current(), key.current()])).toEqual(['old', 'old']);
+    now = 59_999;
+    expect(await key.current()).toBe('old');
+    now = 60_000;
+    expect(await key.current()).toBe('new');
+    expect(mock.calls()).toHaveLength(2);
+    expect(mock.calls()[0]?.args[0].input).toEqual({ SecretId: arnOf('operator') });
+  });
+
+  test('again after a failure, which nobody is told twice', async () => {
+    mock.on(GetSecretValueCommand).rejectsOnce(new Error('down')).resolves({ SecretString: 'key' });
+    const keys = createModelKeys({ client, secretArns: { openai: arnOf('openai') } });
+    await expect(keys.get('openai')).rejects.toThrow('down');
+    expect(await keys.get('openai')).toBe('key');
+  });
+});
