@@ -1,0 +1,21 @@
+import type { BatchHead } from '../domain/batch.ts';
+import type { Ports } from '../ports.ts';
+
+/**
+ * Starts the next execution of the notification machine for a batch that has ended. The number is taken first, so that
+ * of two that try at once only one starts an execution; a start that fails is found by the check, which takes another
+ * number.
+ */
+export async function announceEnd(
+  deps: Pick<Ports, 'batches' | 'workflow' | 'log'>,
+  head: BatchHead,
+): Promise<'started' | 'superseded' | 'failed'> {
+  if ((await deps.batches.takeNotification(head, head.notification)) === 'superseded') return 'superseded';
+  try {
+    await deps.workflow.startNotification(head, head.notification + 1);
+    return 'started';
+  } catch (error) {
+    deps.log.warn('The notification was not started; the check will', { batchId: head.batchId, error });
+    return 'failed';
+  }
+}

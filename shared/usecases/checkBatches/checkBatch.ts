@@ -1,0 +1,68 @@
+import type { Settings } from '../../contract/settings.ts';
+import type { BatchHead, BatchRef } from '../../domain/batch.ts';
+import { type BatchStatus, isEnded } from '../../domain/batchStatus.ts';
+import type { Ports } from '../../ports.ts';
+import { announceEnd } from '../announceEnd.ts';
+import { expireBatch } from './expireBatch.ts';
+import { recoverBatch } from './recoverBatch.ts';
+
+export type CheckDeps = Pick<Ports, 'batches' | 'shards' | 'controls' | 'workflow' | 'clock' | 'log'> & {
+  settings: Settings;
+};
+
+/** What a look at one batch did. */
+export type Look =
+  | { did: 'unchanged' }
+  | {
+      did: 'expired' | 'recovered' | 'failed' | 'notified';
+      id: string;
+      from: BatchStatus;
+      to: BatchStatus;
+      reason: string;
+    };
+
+const UNCHANGED: Look = { did: 'unchanged' };
+
+/** The index said that the batch is due; what it is in truth is read here. */
+export async function checkBatch(deps: CheckDeps, ref: BatchRef): Promise<Look> {
+  const { batches, clock, controls, settings, workflow } = deps;
+  const { lookAgainSeconds, graceSeconds } = settings.check;
+  const head = await batches.get(ref);
+  if (!head) {
+    await batches.setDue(ref, undefined);
+    return UNCHANGED;
+  }
+  if (isEnded(head.status)) return checkNotification(deps, head);
+
+  const now = clock.now();
+  // First: whatever happens to this look, the next one is not at once.
+  await batches.setDue(head, now + lookAgainSeconds * 1000);
+  // Once gathering has begun the deadline is ignored.
+  const mayExpire = (head.status === 'validating' || head.status === 'in_progress') && !head.outcome;
+  if (mayExpire && now > head.expiresAt + graceSeconds * 1000) {
+    const control = await controls.get(head.batchId);
+    // Stopped by an earlier look: its next attempt is on its way to gather, and is not stopped again.
+    if (control?.action !== 'stop') return expireBatch(deps, head);
+  }
+  // What was written to a moment ago is alive; Step Functions is asked about the others (10 to 15 calls a second).
+  if (now - head.updatedAt < lookAgainSeconds * 1000) return UNCHANGED;
+  const execution = await workflow.describeBatch(head.batchId, head.attempt);
+  return execution === 'running' ? UNCHANGED : recoverBatch(deps, head, execution);
+}
+
+/** An ended batch is due until its client was told, or telling was given up. */
+async function checkNotification(deps: CheckDeps, head: BatchHead): Promise<Look> {
+  const { batches, clock, settings, workflow } = deps;
+  if (head.deliveredAt !== undefined || head.delivery?.gaveUpAt !== undefined) {
+    await batches.setDue(head, undefined);
+    return UNCHANGED;
+  }
+  const now = clock.now();
+  const lookAgainMs = settings.check.lookAgainSeconds * 1000;
+  await batches.setDue(head, Math.max(now, head.delivery?.nextAttemptAt ?? 0) + lookAgainMs);
+  const running =
+    head.notification > 0 && (await workflow.describeNotification(head.batchId, head.notification)) === 'running';
+  if (running || (await announceEnd(deps, head)) !== 'started') return UNCHANGED;
+  const reason = head.notification === 0 ? 'notification_not_started' : 'notification_lost';
+  return { did: 'notified', id: head.batchId, from: head.status, to: head.status, reason };
+}

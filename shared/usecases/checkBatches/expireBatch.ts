@@ -1,0 +1,47 @@
+import type { BatchHead } from '../../domain/batch.ts';
+import { announceEnd } from '../announceEnd.ts';
+import { committedLines } from '../committedLines.ts';
+import type { CheckDeps, Look } from './checkBatch.ts';
+
+const DAY_MS = 86_400_000;
+
+/**
+ * A batch past its deadline whose machine has not noticed by itself in the time of grace: stops it. While validating
+ * there is nothing to gather, and it ends here; else the next attempt gathers.
+ */
+export async function expireBatch(deps: CheckDeps, head: BatchHead): Promise<Look> {
+  const { batches, clock, controls, settings, workflow } = deps;
+  const look: Look = { did: 'expired', id: head.batchId, from: head.status, to: 'expired', reason: 'window_over' };
+  await controls.stop(head.batchId, 'expired');
+  // Functions in flight run on, but see the stop, and what they would write is conditional.
+  await workflow.stopBatch(head.batchId, head.attempt, 'The completion window is over.');
+
+  if (head.status === 'validating') {
+    const now = clock.now();
+    const moved = await batches.move(head, 'expired', {
+      now,
+      attempt: head.attempt,
+      change: {
+        outcome: { kind: 'expired', reason: 'window_over', fixedAt: now },
+        filesExpireAt: now + settings.files.keepDays * DAY_MS,
+      },
+    });
+    // Refused: it has just gone on to be run. The next look finds it there.
+    if (moved.result !== 'moved') return { did: 'unchanged' };
+    await batches.setReceipt(head.batchId, {
+      lines: 0,
+      completed: 0,
+      failed: 0,
+      input: null,
+      output: null,
+      errors: null,
+    });
+    await announceEnd(deps, moved.head);
+    return look;
+  }
+  const committed = await committedLines(deps, head.batchId);
+  const progress = { idleAttempts: 0, committedAtAttempt: committed };
+  if ((await batches.takeAttempt(head, head.attempt, progress)) === 'superseded') return { did: 'unchanged' };
+  await workflow.startBatch(head, head.attempt + 1);
+  return look;
+}

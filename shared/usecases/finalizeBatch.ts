@@ -1,0 +1,135 @@
+import type { Settings } from '../contract/settings.ts';
+import type { StepInput, StepOutput } from '../contract/steps.ts';
+import type { BatchHead, BatchRef } from '../domain/batch.ts';
+import { isEnded } from '../domain/batchStatus.ts';
+import { objectKeys } from '../domain/objectKeys.ts';
+import { FileMissing, type Invocation, type Ports } from '../ports.ts';
+import { announceEnd } from './announceEnd.ts';
+import { loadCheckpoint, type Progress, saveCheckpoint } from './finalizeBatch/checkpoint.ts';
+import { endBatch } from './finalizeBatch/endBatch.ts';
+import { mergeResults } from './finalizeBatch/mergeResults.ts';
+import { ResultFile } from './finalizeBatch/resultFile.ts';
+import { startGathering } from './finalizeBatch/startGathering.ts';
+
+type Deps = Pick<Ports, 'batches' | 'shards' | 'controls' | 'files' | 'workflow' | 'clock' | 'log'> & {
+  settings: Settings;
+};
+
+/** Time kept back to write a checkpoint: two blocks and two tails go to S3. A quarter of it where there is little. */
+const RESERVE_MS = 30_000;
+
+/** Another attempt has taken over, or has ended the batch, while this one worked. */
+class Overtaken extends Error {
+  override readonly name = 'Overtaken';
+}
+
+/**
+ * Ends the batch: gathers what was committed, writes the result files in line order, and moves the status. Where one
+ * invocation is too short it leaves a checkpoint and goes on in the next. Run again, it gives the same bytes.
+ */
+export async function finalizeBatch(
+  deps: Deps,
+  input: StepInput<'finalizeBatch'>,
+  invocation: Invocation,
+): Promise<StepOutput<'finalizeBatch'>> {
+  const reserveMs = Math.min(RESERVE_MS, invocation.remainingMs() / 4);
+  const isTimeOver = () => invocation.remainingMs() < reserveMs;
+  const ref: BatchRef = { projectId: input.projectId, batchId: input.batchId };
+  const run = { version: input.version, ...ref, attempt: input.attempt };
+  const end = { ...run, next: 'end' as const };
+
+  const head = await deps.batches.get(ref);
+  if (!head) return end;
+  if (isEnded(head.status)) {
+    await afterEnd(deps, head);
+    return end;
+  }
+  if (head.attempt !== input.attempt) return end;
+
+  const checkpointKey = objectKeys.checkpoint(ref, input.attempt, 'finalize');
+  const saved = input.checkpoint === undefined ? undefined : await loadCheckpoint(deps.files, input.checkpoint);
+  const gathering = saved?.gathering ?? (await startGathering(deps, head, input.attempt));
+  if (gathering === 'superseded') return end;
+
+  const { output, errors, progress } = await openFiles(deps, run, saved);
+  try {
+    const merged = await mergeResults({
+      deps,
+      head,
+      outcome: gathering.outcome,
+      output,
+      errors,
+      progress,
+      maxLineBytes: deps.settings.limits.lineBytes,
+      isTimeOver,
+      onMissing: (key) => missingPart(deps, ref, input.attempt, key),
+    });
+    if (merged === 'out_of_time') {
+      const state = { gathering, progress, output: await output.suspend(), errors: await errors.suspend() };
+      await saveCheckpoint(deps.files, checkpointKey, state);
+      return { ...run, next: 'finalize', checkpoint: checkpointKey };
+    }
+    const ended = await endBatch(deps, { head, attempt: input.attempt, gathering, progress, output, errors });
+    if (ended === 'superseded') throw new Overtaken();
+    await afterEnd(deps, ended);
+  } catch (error) {
+    if (!(error instanceof Overtaken)) throw error;
+    deps.log.info('Another attempt ends the batch; this one takes back its files', { ...ref, attempt: input.attempt });
+    await discardOwn(deps, ref, [output, errors]);
+  }
+  return end;
+}
+
+type Saved = Awaited<ReturnType<typeof loadCheckpoint>>;
+
+/** The files as the checkpoint left them; from the start where its uploads can no longer be gone on with. */
+async function openFiles(
+  deps: Deps,
+  run: BatchRef & { attempt: number },
+  saved: Saved,
+): Promise<{ output: ResultFile; errors: ResultFile; progress: Progress }> {
+  const outputKey = objectKeys.output(run, run.attempt);
+  const errorsKey = objectKeys.errors(run, run.attempt);
+  if (saved) {
+    try {
+      return {
+        output: await ResultFile.open(deps.files, outputKey, saved.output),
+        errors: await ResultFile.open(deps.files, errorsKey, saved.errors),
+        progress: saved.progress,
+      };
+    } catch (error) {
+      if (!(error instanceof FileMissing)) throw error;
+      deps.log.warn('The uploads of the checkpoint are gone: the merge starts anew', { batchId: run.batchId });
+    }
+  }
+  return {
+    output: await ResultFile.open(deps.files, outputKey),
+    errors: await ResultFile.open(deps.files, errorsKey),
+    progress: { shard: 0, afterLine: 0, invalidAt: 0, completed: 0, failed: 0, errors: [] },
+  };
+}
+
+/** A committed part is not there: either the batch has ended and its parts are deleted, or storage has lost it. */
+async function missingPart(deps: Deps, ref: BatchRef, attempt: number, key: string): Promise<void> {
+  const head = await deps.batches.get(ref);
+  if (!head || isEnded(head.status) || head.attempt !== attempt) throw new Overtaken();
+  deps.log.error('A committed part is missing: its lines become processing_failed', { ...ref, key });
+}
+
+/** A twin of the same attempt writes the same keys: what the record names stays. */
+async function discardOwn(deps: Deps, ref: BatchRef, files: ResultFile[]): Promise<void> {
+  const head = await deps.batches.get(ref);
+  const named = [head?.outputFile?.key, head?.errorsFile?.key];
+  for (const file of files) if (!named.includes(file.key)) await file.discard();
+}
+
+/** What follows the end, and may be repeated: tell the client, and drop what the files were made from. */
+async function afterEnd(deps: Deps, head: BatchHead): Promise<void> {
+  if (head.notification === 0) await announceEnd(deps, head);
+  try {
+    await deps.files.deletePrefix(objectKeys.parts(head));
+  } catch (error) {
+    // The bucket's lifecycle rule deletes parts after 14 days.
+    deps.log.warn('Parts of an ended batch were not deleted', { batchId: head.batchId, error });
+  }
+}

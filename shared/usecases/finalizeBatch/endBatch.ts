@@ -1,0 +1,122 @@
+import type { Settings } from '../../contract/settings.ts';
+import {
+  type BatchError,
+  type BatchHead,
+  MAX_BATCH_ERRORS,
+  type Receipt,
+  type StoredFile,
+} from '../../domain/batch.ts';
+import { type EndedStatus, isEnded } from '../../domain/batchStatus.ts';
+import type { Ports } from '../../ports.ts';
+import { readPlan } from '../readPlan.ts';
+import type { Gathering, Progress } from './checkpoint.ts';
+import { ResultsInconsistent } from './mergeResults.ts';
+import type { ResultFile, WrittenFile } from './resultFile.ts';
+
+type Deps = Pick<Ports, 'batches' | 'files' | 'clock' | 'log'> & { settings: Settings };
+type Gathered = {
+  head: BatchHead;
+  attempt: number;
+  gathering: Gathering;
+  progress: Progress;
+  output: ResultFile;
+  errors: ResultFile;
+};
+
+const DAY_MS = 86_400_000;
+
+/** Checks the counts, completes the files, writes the receipt, and moves the batch to its end. */
+export async function endBatch(deps: Deps, gathered: Gathered): Promise<BatchHead | 'superseded'> {
+  const { batches, clock, settings } = deps;
+  const { head, attempt, gathering, progress } = gathered;
+  const { completed, failed } = progress;
+  await checkCounts(deps, head, progress);
+
+  const output = await gathered.output.complete();
+  const errors = await gathered.errors.complete();
+
+  // Only an open batch's record is written to; what another attempt of the same batch would write is the same.
+  const standing = await batches.get(head);
+  if (!standing || standing.attempt !== attempt) return 'superseded';
+  if (isEnded(standing.status)) return names(standing, output, errors) ? standing : 'superseded';
+  await batches.setErrors(head.batchId, await firstErrors(deps, gathered));
+  await batches.setReceipt(head.batchId, receiptOf(head, progress, output, errors));
+
+  const now = clock.now();
+  const { usage } = gathering;
+  const change = {
+    requestCounts: { total: completed + failed, completed, failed },
+    filesExpireAt: now + settings.files.keepDays * DAY_MS,
+    ...(usage.inputTokens + usage.outputTokens > 0 ? { usage } : {}),
+    ...(output ? { outputFile: stored(output) } : {}),
+    ...(errors ? { errorsFile: stored(errors) } : {}),
+  };
+  let to = endOf(standing, gathering);
+  for (;;) {
+    const moved = await batches.move(head, to, { now, attempt, change });
+    if (moved.result === 'not_found') return 'superseded';
+    if (moved.result === 'moved') return moved.head;
+    if (moved.result === 'already') return names(moved.head, output, errors) ? moved.head : 'superseded';
+    // A cancel that came in between changes the end, not what was gathered.
+    if (moved.head.status === 'cancelling' && moved.head.attempt === attempt && to !== 'cancelled') to = 'cancelled';
+    else if (isEnded(moved.head.status) || moved.head.attempt !== attempt) return 'superseded';
+    else throw new Error(`Batch ${head.batchId} cannot move from ${moved.head.status} to ${to}`);
+  }
+}
+
+function endOf(head: BatchHead, { outcome }: Gathering): EndedStatus {
+  return head.status === 'cancelling' ? 'cancelled' : outcome.kind;
+}
+
+/** Each line ends in exactly one place: as many were written as the plan has. */
+async function checkCounts(deps: Deps, head: BatchHead, { completed, failed }: Progress): Promise<void> {
+  const { plan } = head;
+  let expected = plan?.invalid?.lines ?? 0;
+  if (plan) for await (const { runnable } of readPlan(deps, plan)) expected += runnable;
+  if (completed + failed !== expected) {
+    throw new ResultsInconsistent(
+      `Batch ${head.batchId} has ${expected} lines, but ${completed} results and ${failed} failures were gathered`,
+    );
+  }
+}
+
+/** Problems of the batch as a whole first, then the first failed lines. Validation's findings keep their `param`. */
+async function firstErrors(deps: Deps, { head, gathering, progress }: Gathered): Promise<BatchError[]> {
+  const before = (await deps.batches.getDetail(head.batchId))?.errors ?? [];
+  const ofBatch = before.filter(({ line }) => line === null);
+  const { kind, reason, message } = gathering.outcome;
+  if (kind === 'failed' && message !== undefined && ofBatch.length === 0) {
+    ofBatch.push({ code: reason, line: null, message, param: null });
+  }
+  const params = new Map(before.map(({ line, code, param }) => [`${line} ${code}`, param]));
+  const ofLines = progress.errors.map((error) => ({
+    ...error,
+    param: params.get(`${error.line} ${error.code}`) ?? null,
+  }));
+  return [...ofBatch, ...ofLines].slice(0, MAX_BATCH_ERRORS);
+}
+
+function receiptOf(
+  head: BatchHead,
+  { completed, failed }: Progress,
+  output: WrittenFile | undefined,
+  errors: WrittenFile | undefined,
+): Receipt {
+  const digest = (file: WrittenFile | undefined) => file && { bytes: file.bytes, sha256: file.sha256 };
+  return {
+    lines: completed + failed,
+    completed,
+    failed,
+    input: head.plan?.input ?? null,
+    output: digest(output) ?? null,
+    errors: digest(errors) ?? null,
+  };
+}
+
+function stored({ key, bytes }: WrittenFile): StoredFile {
+  return { key, bytes };
+}
+
+function names(head: BatchHead, output: WrittenFile | undefined, errors: WrittenFile | undefined): boolean {
+  return head.outputFile?.key === output?.key && head.errorsFile?.key === errors?.key;
+}

@@ -1,0 +1,144 @@
+import type { BatchError, BatchHead, Outcome } from '../../domain/batch.ts';
+import { MAX_BATCH_ERRORS } from '../../domain/batch.ts';
+import { errorLine } from '../../domain/lines/resultLine.ts';
+import { reasonNotRun } from '../../domain/outcome.ts';
+import { initialBitmap, isBitSet, type ShardRange } from '../../domain/shard.ts';
+import type { Ports } from '../../ports.ts';
+import { readPlan } from '../readPlan.ts';
+import type { Progress } from './checkpoint.ts';
+import { CustomIds } from './customIds.ts';
+import type { ResultFile } from './resultFile.ts';
+import { type ResultEntry, SegmentReader } from './segmentReader.ts';
+import { type OnMissing, ShardSegments, segmentsOf } from './shardSegments.ts';
+
+const INVALID_CHUNK_BYTES = 1024 * 1024;
+/** Lines between two looks at the clock. */
+const LINES_A_LOOK = 64;
+/** The shard number that stands for what comes after the last shard. */
+const AFTER_SHARDS = Number.MAX_SAFE_INTEGER;
+
+/** The records do not add up to one result a line. Trying again changes nothing. */
+export class ResultsInconsistent extends Error {
+  override readonly name = 'ResultsInconsistent';
+}
+
+export type Merge = {
+  deps: Pick<Ports, 'files' | 'shards' | 'log'>;
+  head: BatchHead;
+  outcome: Outcome;
+  output: ResultFile;
+  errors: ResultFile;
+  /** Goes on from here, and is changed in place. */
+  progress: Progress;
+  maxLineBytes: number;
+  isTimeOver(): boolean;
+  onMissing: OnMissing;
+};
+
+/**
+ * Copies every line's result into its file, in line order: the shards one after another, in each its segments side by
+ * side, the bad lines between them, and a reason for each line that was not run. Bytes are copied as they are.
+ */
+export async function mergeResults(merge: Merge): Promise<'done' | 'out_of_time'> {
+  const { deps, head, progress } = merge;
+  const { plan } = head;
+  if (!plan) return 'done';
+  const writer = new Writer(merge);
+  const invalid = new SegmentReader(deps.files, plan.invalid ?? { key: '', bytes: 0 }, {
+    chunkBytes: INVALID_CHUNK_BYTES,
+    start: progress.invalidAt,
+  });
+  await invalid.advance();
+  for await (const range of readPlan(deps, plan)) {
+    if (range.shard < progress.shard) continue;
+    if (!(await mergeShard(merge, writer, invalid, range))) return 'out_of_time';
+  }
+  progress.shard = AFTER_SHARDS;
+  return (await copyInvalid(merge, writer, invalid, Number.POSITIVE_INFINITY)) ? 'done' : 'out_of_time';
+}
+
+/** False: time is over, `progress` says where. */
+async function mergeShard(merge: Merge, writer: Writer, invalid: SegmentReader, range: ShardRange): Promise<boolean> {
+  const { deps, head, progress, outcome } = merge;
+  progress.shard = range.shard;
+  // Sealed already, or done: this reads the record as it stays.
+  const record = await deps.shards.seal(head.batchId, range);
+  const notToRun = initialBitmap(range);
+  const results = new ShardSegments(deps.files, await segmentsOf(deps.files, record, merge.onMissing), merge.onMissing);
+  const customIds = new CustomIds(deps, head.input, range, merge);
+  const reason = reasonNotRun(outcome.kind);
+  try {
+    if (progress.afterLine >= range.firstLine) await results.skipTo(progress.afterLine);
+    const last = range.firstLine + range.lines - 1;
+    for (let line = Math.max(range.firstLine, progress.afterLine + 1); line <= last; line++) {
+      if (line % LINES_A_LOOK === 0 && merge.isTimeOver()) return false;
+      if (invalid.current && invalid.current.line <= line && !(await copyInvalid(merge, writer, invalid, line))) {
+        return false;
+      }
+      const index = line - range.firstLine;
+      if (!isBitSet(notToRun, index)) {
+        const result = await results.take(line);
+        if (result) await writer.copy(result);
+        else {
+          const done = isBitSet(record.done, index);
+          const error = done ? LOST : reason;
+          if (!error) throw new ResultsInconsistent(`Line ${line} of completed batch ${head.batchId} was not run`);
+          await writer.fail(line, await customIds.at(line), error, record.attempts[String(index)] ?? 0);
+        }
+      }
+      progress.afterLine = line;
+    }
+    return true;
+  } finally {
+    await customIds.close();
+  }
+}
+
+const LOST = { code: 'processing_failed', message: 'The result of this line was lost.' } as const;
+
+/** Copies the bad lines up to and with `upTo`. False: time is over. */
+async function copyInvalid(merge: Merge, writer: Writer, invalid: SegmentReader, upTo: number): Promise<boolean> {
+  const { progress } = merge;
+  for (let copied = 0; invalid.current && invalid.current.line <= upTo; copied++) {
+    if (copied % LINES_A_LOOK === LINES_A_LOOK - 1 && merge.isTimeOver()) return false;
+    await writer.copy(invalid.current);
+    progress.invalidAt = invalid.position;
+    if (!invalid.tryAdvance()) await invalid.advance();
+  }
+  return true;
+}
+
+/** Counts, copies, and keeps the first failed lines for the record. */
+class Writer {
+  readonly #merge: Merge;
+  constructor(merge: Merge) {
+    this.#merge = merge;
+  }
+
+  copy(entry: ResultEntry): Promise<void> | undefined {
+    const { output, errors, progress } = this.#merge;
+    if (entry.file === 'o') {
+      progress.completed++;
+      return output.append(entry.json);
+    }
+    progress.failed++;
+    if (progress.errors.length < MAX_BATCH_ERRORS) progress.errors.push(batchError(entry.line, entry.json));
+    return errors.append(entry.json);
+  }
+
+  fail(
+    line: number,
+    customId: string | null,
+    error: Parameters<typeof errorLine>[1]['error'],
+    attempts: number,
+  ): Promise<void> | undefined {
+    const json = Buffer.from(errorLine(this.#merge.head.batchId, { line, customId, error, attempts }));
+    return this.copy({ line, file: 'e', json });
+  }
+}
+
+/** `error` of an errors-file line of our own making. */
+function batchError(line: number, json: Uint8Array): BatchError {
+  const { error } = JSON.parse(Buffer.from(json).toString()) as { error: { code: string; message: string } };
+  return { code: error.code, line, message: error.message, param: null };
+}

@@ -1,0 +1,98 @@
+import { decodeSegmentLine } from '../../domain/lines/segment.ts';
+import type { FileStore } from '../../ports.ts';
+
+export type ResultEntry = { line: number; file: 'o' | 'e'; json: Uint8Array };
+
+const LF = 0x0a;
+
+/**
+ * Reads a segment by ranged reads of `chunkBytes`, one of them ahead, so that no socket stays open while it waits for
+ * its turn. At most two chunks are held, or the longest line.
+ *
+ * `current` is the entry at hand, undefined at the end. `tryAdvance` goes on without waiting where it can: an await for
+ * each of a million lines would cost more than copying them.
+ */
+export class SegmentReader {
+  current: ResultEntry | undefined;
+  readonly #files: Pick<FileStore, 'read'>;
+  readonly #segment: { key: string; bytes: number };
+  readonly #chunkBytes: number;
+  #buffer: Buffer = Buffer.alloc(0);
+  #at = 0;
+  /** Where in the segment the buffer ends, and how far into the buffer no newline was found. */
+  #offset: number;
+  #searched = 0;
+  #ahead: Promise<Buffer> | undefined;
+  #aheadEnd = 0;
+
+  constructor(
+    files: Pick<FileStore, 'read'>,
+    segment: { key: string; bytes: number },
+    options: { chunkBytes: number; start?: number },
+  ) {
+    this.#files = files;
+    this.#segment = segment;
+    this.#chunkBytes = options.chunkBytes;
+    this.#offset = options.start ?? 0;
+  }
+
+  /** Bytes up to the entry after the current one. */
+  get position(): number {
+    return this.#offset - (this.#buffer.length - this.#at);
+  }
+
+  /** True: `current` is the next entry, or there is none. False: `fill` first. */
+  tryAdvance(): boolean {
+    const newline = this.#buffer.indexOf(LF, Math.max(this.#at, this.#searched));
+    if (newline === -1) {
+      if (this.#offset < this.#segment.bytes) {
+        this.#searched = this.#buffer.length;
+        return false;
+      }
+      if (this.#at < this.#buffer.length) throw new Error(`The segment ${this.#segment.key} is cut off`);
+      this.current = undefined;
+      return true;
+    }
+    this.current = decodeSegmentLine(this.#buffer.subarray(this.#at, newline));
+    this.#at = newline + 1;
+    return true;
+  }
+
+  async fill(): Promise<void> {
+    this.prefetch();
+    const ahead = this.#ahead;
+    if (!ahead) return;
+    this.#ahead = undefined;
+    const chunk = await ahead;
+    const rest = this.#buffer.subarray(this.#at);
+    this.#searched -= this.#at;
+    this.#buffer = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+    this.#at = 0;
+    this.#offset = this.#aheadEnd;
+    this.prefetch();
+  }
+
+  async advance(): Promise<void> {
+    while (!this.tryAdvance()) await this.fill();
+  }
+
+  /** Starts to read what comes next. */
+  prefetch(): void {
+    if (this.#ahead || this.#offset >= this.#segment.bytes) return;
+    // A line longer than a chunk is read in ever larger steps, so that joining them stays linear.
+    const bytes = Math.max(this.#chunkBytes, this.#buffer.length - this.#at);
+    const end = Math.min(this.#offset + bytes, this.#segment.bytes);
+    this.#aheadEnd = end;
+    this.#ahead = this.#read(this.#offset, end);
+    // Whoever needs the chunk gets the error; until then it is nobody's.
+    this.#ahead.catch(() => undefined);
+  }
+
+  async #read(start: number, end: number): Promise<Buffer> {
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of await this.#files.read(this.#segment.key, { start, end })) chunks.push(chunk);
+    const joined = Buffer.concat(chunks);
+    if (joined.length !== end - start) throw new Error(`The segment ${this.#segment.key} is shorter than its record`);
+    return joined;
+  }
+}

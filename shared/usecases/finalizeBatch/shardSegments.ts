@@ -1,0 +1,115 @@
+import * as z from 'zod';
+import { type SegmentRef, SegmentRefSchema, type ShardRecord } from '../../domain/shard.ts';
+import { FileMissing, type FileStore } from '../../ports.ts';
+import { type ResultEntry, SegmentReader } from './segmentReader.ts';
+
+/** Memory for the chunks of segments that are open at once; each holds two. */
+const CHUNKS_BYTES = 64 * 1024 * 1024;
+const MIN_CHUNK_BYTES = 32 * 1024;
+const MAX_CHUNK_BYTES = 2 * 1024 * 1024;
+/** A manifest is JSON of some 150 bytes a segment; a shard has at most one segment a line. */
+const MAX_MANIFEST_BYTES = 16 * 1024 * 1024;
+
+type Source = { segment: SegmentRef; reader: SegmentReader };
+
+/** Told of a part that is not there; throws where that means that this run has been overtaken. */
+export type OnMissing = (key: string) => Promise<void>;
+
+/** All committed segments of a shard, those in manifests first. */
+export async function segmentsOf(
+  files: Pick<FileStore, 'readSmall'>,
+  record: ShardRecord,
+  onMissing: OnMissing,
+): Promise<SegmentRef[]> {
+  const segments: SegmentRef[] = [];
+  for (const key of record.manifests) {
+    const body = await files.readSmall(key, MAX_MANIFEST_BYTES);
+    if (body) segments.push(...z.array(SegmentRefSchema).parse(JSON.parse(Buffer.from(body).toString())));
+    else await onMissing(key);
+  }
+  return [...segments, ...record.segments];
+}
+
+/**
+ * The segments of one shard, read side by side in line order. A segment is opened when its first line comes up, and the
+ * one after it is read ahead; so what is open is what overlaps.
+ */
+export class ShardSegments {
+  readonly #onMissing: OnMissing;
+  readonly #waiting: Source[];
+  #open: Source[] = [];
+
+  constructor(files: Pick<FileStore, 'read'>, segments: SegmentRef[], onMissing: OnMissing) {
+    this.#onMissing = onMissing;
+    const chunkBytes = Math.max(
+      MIN_CHUNK_BYTES,
+      Math.min(MAX_CHUNK_BYTES, Math.floor(CHUNKS_BYTES / (2 * largestOverlap(segments)))),
+    );
+    // Sorted backwards, so that the next one is popped; a stable sort keeps the order of commits among equals.
+    this.#waiting = segments
+      .toReversed()
+      .sort((a, b) => b.first - a.first)
+      .map((segment) => ({
+        segment,
+        reader: new SegmentReader(files, segment, { chunkBytes }),
+      }));
+  }
+
+  /** The result of `line`, if there is one. Calls go up in line; a line that was passed over is an error. */
+  async take(line: number): Promise<ResultEntry | undefined> {
+    for (let next = this.#waiting.at(-1); next && next.segment.first <= line; next = this.#waiting.at(-1)) {
+      this.#waiting.pop();
+      if (await this.#advance(next)) this.#open.push(next);
+      this.#waiting.at(-1)?.reader.prefetch();
+    }
+    let found: ResultEntry | undefined;
+    for (const source of [...this.#open]) {
+      const { current } = source.reader;
+      if (!current || current.line > line) continue;
+      if (current.line < line)
+        throw new Error(`The segment ${source.segment.key} has line ${current.line} out of place`);
+      // The commit protocol makes no second result of a line; were there one, each run would drop the same.
+      found ??= current;
+      const advanced = source.reader.tryAdvance() || (await this.#advance(source));
+      if (!advanced || !source.reader.current) this.#open = this.#open.filter((other) => other !== source);
+    }
+    return found;
+  }
+
+  /** Passes over the lines up to and with `line`, which an earlier invocation has copied. */
+  async skipTo(line: number): Promise<void> {
+    for (let next = this.#waiting.at(-1); next && next.segment.first <= line; next = this.#waiting.at(-1)) {
+      this.#waiting.pop();
+      if (next.segment.last <= line) continue;
+      let there = await this.#advance(next);
+      while (there && next.reader.current && next.reader.current.line <= line) there = await this.#advance(next);
+      if (there && next.reader.current) this.#open.push(next);
+    }
+  }
+
+  async #advance(source: Source): Promise<boolean> {
+    try {
+      await source.reader.advance();
+      return true;
+    } catch (error) {
+      if (!(error instanceof FileMissing)) throw error;
+      await this.#onMissing(source.segment.key);
+      return false;
+    }
+  }
+}
+
+function largestOverlap(segments: SegmentRef[]): number {
+  const edges = segments.flatMap(({ first, last }) => [
+    { at: first, change: 1 },
+    { at: last + 1, change: -1 },
+  ]);
+  edges.sort((a, b) => a.at - b.at || a.change - b.change);
+  let open = 0;
+  let largest = 1;
+  for (const { change } of edges) {
+    open += change;
+    largest = Math.max(largest, open);
+  }
+  return largest;
+}

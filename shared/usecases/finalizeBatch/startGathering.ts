@@ -1,0 +1,99 @@
+import type { Settings } from '../../contract/settings.ts';
+import type { BatchHead, Plan, Usage } from '../../domain/batch.ts';
+import { decideOutcome } from '../../domain/outcome.ts';
+import { isShardDone, type ShardRange, type ShardRecord } from '../../domain/shard.ts';
+import type { Ports } from '../../ports.ts';
+import { readPlan } from '../readPlan.ts';
+import type { Gathering } from './checkpoint.ts';
+
+type Deps = Pick<Ports, 'batches' | 'shards' | 'controls' | 'files' | 'clock' | 'log'> & { settings: Settings };
+
+/** Seals at a time: each is one write of a small record. */
+const SEALS_AT_ONCE = 16;
+
+/** There are lines left and no reason not to run them: Plan should not have come here. */
+export class FinalizedTooEarly extends Error {
+  override readonly name = 'FinalizedTooEarly';
+}
+
+/**
+ * Seals what is unfinished, decides why the batch ends, and writes that down. Sealed first: afterwards nothing can be
+ * committed behind the decision's back. Nothing is sealed without a reason, which would leave lines that no worker may
+ * run; the reasons (a stop, the deadline) do not go away, so that a run that dies in between decides the same again.
+ */
+export async function startGathering(deps: Deps, head: BatchHead, attempt: number): Promise<Gathering | 'superseded'> {
+  const { batches, controls, clock } = deps;
+  const before = await survey(deps, head);
+  const facts = {
+    status: head.status,
+    standing: head.outcome,
+    control: await controls.get(head.batchId),
+    deadline: head.expiresAt,
+  };
+  if (!decideOutcome({ ...facts, allDone: before.allDone, now: clock.now() })) {
+    throw new FinalizedTooEarly(`Batch ${head.batchId} has lines left to run and no reason to end`);
+  }
+  const { allDone, usage } = before.allDone ? before : await seal(deps, head, before);
+  const decided = decideOutcome({ ...facts, allDone, now: clock.now() });
+  if (!decided) throw new FinalizedTooEarly(`Batch ${head.batchId} has lost its reason to end`);
+
+  const outcome = await batches.fixOutcome(head, decided);
+  const to = outcome.kind === 'cancelled' ? 'cancelling' : 'finalizing';
+  const onItsWay = head.status === 'finalizing' || head.status === 'cancelling';
+  // A batch that ends while validating goes from there straight to its end (the table has no other way).
+  if (to === 'cancelling' ? head.status !== 'cancelling' : !onItsWay && head.status !== 'validating') {
+    const moved = await batches.move(head, to, { now: clock.now(), attempt });
+    if (moved.result === 'not_found' || moved.head.attempt !== attempt) return 'superseded';
+    if (moved.result === 'refused' && moved.head.status !== 'cancelling') return 'superseded';
+  }
+  return { outcome, usage };
+}
+
+type Survey = { allDone: boolean; usage: Usage; unfinished: Set<number> };
+
+/** What the shard records say, read once in no order: only numbers are kept. */
+async function survey(deps: Pick<Deps, 'files' | 'shards'>, head: BatchHead): Promise<Survey> {
+  const usage: Usage = { inputTokens: 0, outputTokens: 0 };
+  if (!head.plan) return { allDone: false, usage, unfinished: new Set() };
+  const linesOf = new Map<number, number>();
+  for await (const { shard, lines } of readPlan(deps, head.plan)) linesOf.set(shard, lines);
+  const unfinished = new Set(linesOf.keys());
+  for await (const record of deps.shards.list(head.batchId)) {
+    const lines = linesOf.get(record.shard);
+    if (lines === undefined || !isShardDone({ lines }, record.done)) continue;
+    unfinished.delete(record.shard);
+    addUsage(usage, record);
+  }
+  return { allDone: unfinished.size === 0, usage, unfinished };
+}
+
+async function seal(
+  deps: Deps,
+  head: BatchHead & { plan?: Plan | undefined },
+  { usage: usageOfDone, unfinished }: Survey,
+): Promise<{ allDone: boolean; usage: Usage }> {
+  const usage = { ...usageOfDone };
+  if (!head.plan) return { allDone: false, usage };
+  let allDone = true;
+  const sealOne = async (range: ShardRange) => {
+    const record = await deps.shards.seal(head.batchId, range);
+    allDone &&= isShardDone(range, record.done);
+    addUsage(usage, record);
+  };
+  let group: Promise<void>[] = [];
+  for await (const range of readPlan(deps, head.plan)) {
+    if (!unfinished.has(range.shard)) continue;
+    group.push(sealOne(range));
+    if (group.length === SEALS_AT_ONCE) {
+      await Promise.all(group);
+      group = [];
+    }
+  }
+  await Promise.all(group);
+  return { allDone, usage };
+}
+
+function addUsage(usage: Usage, record: ShardRecord): void {
+  usage.inputTokens += record.usage.inputTokens;
+  usage.outputTokens += record.usage.outputTokens;
+}
