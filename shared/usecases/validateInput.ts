@@ -7,7 +7,7 @@ import type { LineTable } from '../domain/lines/lineTable.ts';
 import type { ModelsFile } from '../domain/models.ts';
 import { objectKeys } from '../domain/objectKeys.ts';
 import { cutShards } from '../domain/shardPlanner.ts';
-import type { MoveResult, Ports } from '../ports.ts';
+import type { Invocation, MoveResult, Ports } from '../ports.ts';
 import { type CheckedInput, checkLines } from './checkLines.ts';
 import { enterInputStep, watchControl } from './enterInputStep.ts';
 import { InvalidLines } from './invalidLines.ts';
@@ -18,6 +18,8 @@ type Deps = Pick<Ports, 'batches' | 'controls' | 'files' | 'clock' | 'log'> & {
   models: ModelsFile;
 };
 
+/** Enough to lay down a plan of 1,000,000 lines. */
+const RESERVE_MS = 20_000;
 /** Ranges are handed to the plan's upload in groups of so many: each is 100 to 500 bytes. */
 const PLAN_GROUP = 500;
 
@@ -25,7 +27,11 @@ const PLAN_GROUP = 500;
  * Reads the input once, finds its bad lines, and lays down the plan: the shards to run and the bad lines' place in the
  * errors file. Run again it writes the same bytes under the same keys.
  */
-export async function validateInput(deps: Deps, run: StepInput<'validateInput'>): Promise<StepOutput<'validateInput'>> {
+export async function validateInput(
+  deps: Deps,
+  run: StepInput<'validateInput'>,
+  invocation: Invocation,
+): Promise<StepOutput<'validateInput'>> {
   const { version, projectId, batchId, attempt } = run;
   const answer = (next: StepOutput<'validateInput'>['next']) => ({ version, projectId, batchId, attempt, next });
   const entered = await enterInputStep(deps, run);
@@ -37,7 +43,12 @@ export async function validateInput(deps: Deps, run: StepInput<'validateInput'>)
   const { files, models, settings } = deps;
   const invalid = new InvalidLines(files, objectKeys.invalid(ref, attempt), batchId);
   try {
-    const stopped = watchControl(deps, batchId, settings.worker.controlEverySeconds * 1000);
+    const mustStop = watchControl(deps, batchId, settings.worker.controlEverySeconds * 1000);
+    const stopped = () => {
+      // 5 GB take minutes of the 15 there are. If ever they do not, say so, and leave nothing half done.
+      if (invocation.remainingMs() < RESERVE_MS) throw new Error('The input cannot be read within one invocation.');
+      return mustStop();
+    };
     const checked = await checkLines({ files, models, limits: settings.limits }, head, input, invalid, stopped);
     if (checked === 'stopped') {
       await invalid.abort();

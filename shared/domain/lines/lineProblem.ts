@@ -79,7 +79,7 @@ export function problemsOf(error: z.ZodError, root: string, value: unknown): Lin
         const named = pathName(root, [...issue.path, key]);
         return { code: 'unsupported_parameter', param: named, message: `${named} is not known here.` };
       });
-    const wanted = issue.code === 'invalid_type' ? (KINDS[issue.expected] ?? issue.expected) : undefined;
+    const wanted = issue.code === 'invalid_type' ? KINDS[issue.expected] : undefined;
     if (found === undefined)
       return [
         {

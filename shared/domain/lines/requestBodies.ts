@@ -15,23 +15,29 @@ const coded = (code: CodedIssue['code'], message: string) => ({
 
 /** Absent, null or false; true asks for what a batch cannot do. */
 const neverTrue = (why: string) =>
-  z.unknown().superRefine((value, context) => {
-    if (value === undefined || value === null || value === false) return;
-    context.addIssue(
-      value === true
-        ? coded('unsupported_parameter', why)
-        : coded('invalid_type', `must be false or left out, not ${nameKind(value)}`),
-    );
-  });
+  z
+    .unknown()
+    .superRefine((value, context) => {
+      if (value === undefined || value === null || value === false) return;
+      context.addIssue(
+        value === true
+          ? coded('unsupported_parameter', why)
+          : coded('invalid_type', `must be false or left out, not ${nameKind(value)}`),
+      );
+    })
+    .optional();
 
 /** What only PLai itself can do. An empty list or object asks for nothing, so it is let through. */
-const onlyOnPlai = z.unknown().superRefine((value, context) => {
-  const empty = typeof value === 'object' && (value === null || Object.keys(value).length === 0);
-  if (value !== undefined && !empty)
-    context.addIssue(
-      coded('unsupported_parameter', 'is not supported: the provider of this model cannot do it. Leave it out'),
-    );
-});
+const onlyOnPlai = z
+  .unknown()
+  .superRefine((value, context) => {
+    const empty = typeof value === 'object' && (value === null || Object.keys(value).length === 0);
+    if (value !== undefined && !empty)
+      context.addIssue(
+        coded('unsupported_parameter', 'is not supported: the provider of this model cannot do it. Leave it out'),
+      );
+  })
+  .optional();
 
 const jsonSchemaText = z.string().superRefine((text, context) => {
   const schema = parseObject(text);
@@ -141,7 +147,7 @@ const OPENAI_BODY_SCHEMAS = {
   responses: z
     .looseObject({
       ...openAi,
-      input: z.unknown(),
+      input: z.unknown().optional(),
       background: neverTrue('is not supported: its answer would be fetched later, and a batch does not'),
     })
     .superRefine((body, context) => {

@@ -87,13 +87,18 @@ function parseLine(
         'invalid_json_line',
         'The line is not JSON: it looks like HTML, so the URL may lead to a web page, not to the file itself.',
       );
-    if (!terminated && /^Unterminated|Unexpected end/.test(error.message)) return cutOff();
+    if (!terminated && endedTooSoon(error, text)) return cutOff();
     if (text.startsWith('\ufeff'))
       return problem('invalid_json_line', 'The line starts with a byte order mark, which only the file may do.');
     // V8 counts lines inside the text, which would be mistaken for lines of the file.
     const why = error.message.replace(/ \(line \d+ column \d+\)$/, '');
     return problem('invalid_json_line', `The line is not JSON: ${why}${why.endsWith('.') ? '' : '.'}`);
   }
+}
+
+/** V8 says so in words, or names a position that is the end. */
+function endedTooSoon({ message }: SyntaxError, text: string): boolean {
+  return /^(Unterminated|Unexpected end)/.test(message) || message.includes(` at position ${text.length} (`);
 }
 
 /** True where nothing is wrong but a character that lacks its last bytes. */
