@@ -68,11 +68,13 @@ export function createFileStore({ client, bucket }: { client: S3Client; bucket: 
     },
 
     async put(key, body, contentType = DEFAULT_CONTENT_TYPE) {
+      const bytes = typeof body === 'string' ? Buffer.from(body) : body;
       const { ETag } = await client.send(
         new PutObjectCommand({
           Bucket: bucket,
           Key: key,
-          Body: body,
+          Body: bytes,
+          ContentLength: bytes.length,
           ContentType: contentType,
           ChecksumAlgorithm: 'CRC32',
         }),

@@ -15,7 +15,7 @@ import { FileMissing, type FileUpload, type UploadState } from '../../ports.ts';
 /** S3 takes no smaller part, but for the last (S3 user guide, "Multipart upload limits"). */
 export const MIN_PART_BYTES = 5 * 1024 * 1024;
 export const DEFAULT_PART_BYTES = 8 * 1024 * 1024;
-// 10,000 parts are the most; doubling every 1,000 reaches S3's 5 TB with 5 MiB to begin with, and 5 GB in 600 parts.
+// 10,000 parts are the most. Doubling every 1,000 reaches 5 TB from 5 MiB parts, and 8 GiB fit before the first doubling.
 const PARTS_PER_SIZE = 1000;
 const FIRST_BUFFER_BYTES = 64 * 1024;
 
