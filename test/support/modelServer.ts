@@ -1,0 +1,66 @@
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { createServer, type IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+export type ModelRequest = { path: string; body: Record<string, unknown>; idempotencyKey: string; attempt: number };
+export type ModelReply = { status: number; body: string; headers?: Record<string, string>; afterMs?: number };
+
+/** An OpenAI-compatible server that a test scripts: real HTTP, an answer made by `reply`. */
+export async function startModelServer(reply: (request: ModelRequest) => ModelReply) {
+  const attempts = new Map<string, number>();
+  const requests: ModelRequest[] = [];
+  const server = createServer(async (incoming, response) => {
+    const body = await readJson(incoming);
+    const idempotencyKey = String(incoming.headers['idempotency-key'] ?? '');
+    const attempt = (attempts.get(idempotencyKey) ?? 0) + 1;
+    attempts.set(idempotencyKey, attempt);
+    const request = { path: incoming.url ?? '', body, idempotencyKey, attempt };
+    requests.push(request);
+    const { status, body: answer, headers = {}, afterMs = 0 } = reply(request);
+    setTimeout(() => {
+      response.writeHead(status, { 'content-type': 'application/json', ...headers });
+      response.end(answer);
+    }, afterMs);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  return {
+    baseUrl: `http://127.0.0.1:${port}/v1`,
+    requests,
+    close: () =>
+      new Promise<void>((resolve) => {
+        server.closeAllConnections();
+        server.close(() => resolve());
+      }),
+  };
+}
+
+async function readJson(incoming: IncomingMessage): Promise<Record<string, unknown>> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of incoming) chunks.push(chunk as Buffer);
+  return JSON.parse(Buffer.concat(chunks).toString('utf8')) as Record<string, unknown>;
+}
+
+/** The text of the last message of a chat call. */
+export function promptOf({ body }: ModelRequest): string {
+  const messages = body.messages as { content: string }[];
+  return messages.at(-1)?.content ?? '';
+}
+
+export const chatAnswer = (text: string): string =>
+  JSON.stringify({
+    id: 'chatcmpl-1',
+    object: 'chat.completion',
+    model: 'test-model',
+    choices: [{ index: 0, message: { role: 'assistant', content: text }, finish_reason: 'stop' }],
+    usage: { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5 },
+  });
+
+/** A models file for one test. */
+export function writeModels(models: Record<string, unknown>): string {
+  const path = join(mkdtempSync(join(tmpdir(), 'batch-api-models-')), 'models.json');
+  writeFileSync(path, JSON.stringify(models));
+  return path;
+}
