@@ -117,29 +117,45 @@ function entriesOf(result: ChildResult, { transformation }: Format): Json[] {
   ];
 }
 
+// One write an entry costs more than all the rest of a map run.
+const WRITE_CHARACTERS = 256 * 1024;
+
 /** A JSON array or JSONL that grows on disk; made with its first entry. */
 function createJsonFile(path: string, type: Format['outputType'], name: string) {
   let handle: FileHandle | undefined;
-  // Appends one after the other, whoever calls.
+  let entries = 0;
+  let unwritten = '';
+  // Writes one after the other, whoever calls.
   let last: Promise<void> = Promise.resolve();
-  const append = async (entry: Json) => {
-    const first = handle === undefined;
-    handle ??= await open(path, 'wx', 0o600);
-    const text = JSON.stringify(entry);
-    await handle.appendFile(type === 'JSONL' ? `${text}\n` : `${first ? '[' : ',\n'}${text}`);
+  const write = (): Promise<void> => {
+    const text = unwritten;
+    unwritten = '';
+    last = last.then(async () => {
+      handle ??= await open(path, 'wx', 0o600);
+      await handle.appendFile(text);
+    });
+    return last;
   };
   return {
     path,
     name,
-    append(entry: Json): Promise<void> {
-      last = last.then(() => append(entry));
-      return last;
+    async append(entry: Json): Promise<void> {
+      const text = JSON.stringify(entry);
+      unwritten += type === 'JSONL' ? `${text}\n` : `${entries === 0 ? '[' : ',\n'}${text}`;
+      entries += 1;
+      if (unwritten.length >= WRITE_CHARACTERS) await write();
     },
-    /** False where nothing was ever written. */
+    /** False where there is no entry, and so no file. */
     async end(): Promise<boolean> {
-      if (handle && type === 'JSON') await handle.appendFile(']');
-      return handle !== undefined;
+      if (entries === 0) return false;
+      if (type === 'JSON') unwritten += ']';
+      await write();
+      return true;
     },
-    close: async () => handle?.close(),
+    async close(): Promise<void> {
+      // A write that failed was told of where it was awaited.
+      await last.catch(() => undefined);
+      await handle?.close();
+    },
   };
 }
