@@ -9,7 +9,7 @@ export function loseAnswers(client: DynamoDBDocumentClient, operation: string, c
   client.middlewareStack.add(
     (next, context) => async (args) => {
       // lib-dynamodb's commands run the client's: `PutCommand` is a `PutItemCommand` on the wire.
-      if (lost >= count || !String(context['commandName']).startsWith(operation)) return await next(args);
+      if (lost >= count || !String(context.commandName).startsWith(operation)) return await next(args);
       lost++;
       // A refusal is lost as well as a success.
       await next(args).catch(() => undefined);
