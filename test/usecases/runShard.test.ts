@@ -1,0 +1,444 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { runShard } from '../../shared/usecases/runShard.ts';
+import { chatAnswer, type ModelReply, type ModelRequest, promptOf, startModelServer } from '../support/modelServer.ts';
+import {
+  aRunningBatch,
+  chatLine,
+  chatLines,
+  committedResults,
+  handClock,
+  handModel,
+  LONG,
+  type RunningBatch,
+  restless,
+  type ShardWorld,
+  startShardWorld,
+  withFaults,
+  workerDeps,
+} from '../support/shardWorld.ts';
+
+let world: ShardWorld;
+beforeAll(async () => {
+  world = await startShardWorld();
+});
+afterAll(() => world.close());
+
+const closers: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0)) await close();
+});
+
+async function modelServer(reply: (request: ModelRequest) => ModelReply) {
+  const server = await startModelServer(reply);
+  closers.push(server.close);
+  return server;
+}
+
+const ok = (text: string): ModelReply => ({ status: 200, body: chatAnswer(text) });
+const fault = (
+  status: number,
+  headers: Record<string, string> = {},
+  error: unknown = { message: 'no' },
+): ModelReply => ({
+  status,
+  body: JSON.stringify({ error }),
+  headers,
+});
+
+async function expectEachLineOnce(batch: RunningBatch, lines: number) {
+  const found = await committedResults(world, batch.ref);
+  expect(found.results.map((result) => result.line)).toEqual(Array.from({ length: lines }, (_, index) => index + 1));
+  return found;
+}
+
+describe('running a shard', () => {
+  it('ends every line once, with counts and usage, against the simulator', async () => {
+    const batch = await aRunningBatch(world, chatLines(300));
+    const rates = { bad_request: 0.1, rate_limited: 0.1, server_error: 0.05 };
+    const deps = workerDeps(world, { simulator: { error_rates: rates }, worker: { commitLines: 50 } });
+    const answer = await runShard(deps, batch.step(), LONG);
+    expect(answer).toMatchObject({ next: 'end', turn: 1, waitSeconds: 0 });
+
+    const { results, records } = await expectEachLineOnce(batch, 300);
+    const failed = results.filter((result) => result.file === 'e');
+    expect(failed.length).toBeGreaterThan(5);
+    expect(new Set(failed.map(({ json }) => (json.error as { code: string }).code))).toEqual(new Set(['model_error']));
+    expect(results[0]?.json).toMatchObject({ id: `${batch.ref.batchId}_request-1`, custom_id: 'request-1' });
+    expect(records[0]).toMatchObject({
+      completed: 300 - failed.length,
+      failed: failed.length,
+      deaths: 0,
+      attempts: {},
+    });
+    const head = await world.batches.get(batch.ref);
+    expect(head?.requestCounts).toMatchObject({ completed: 300 - failed.length, failed: failed.length });
+    expect(head?.usage).toEqual(records[0]?.usage);
+    expect(head?.usage?.inputTokens).toBeGreaterThan(300);
+  });
+
+  it('gives each failure its code, its attempts and the last answer, and one idempotency key over all tries', async () => {
+    const prompts = [
+      'good',
+      '400',
+      '500',
+      '500-once',
+      '429-twice',
+      'no-json',
+      'inside',
+      '404',
+      'lost-model',
+      'huge',
+      '302',
+    ];
+    const server = await modelServer((request) => {
+      const prompt = promptOf(request);
+      const { attempt } = request;
+      if (prompt === '400') return fault(400);
+      if (prompt === '500' || (prompt === '500-once' && attempt === 1)) return fault(500);
+      if (prompt === '429-twice' && attempt <= 2) return fault(429);
+      if (prompt === 'no-json') return { status: 200, body: '<html>hi</html>' };
+      if (prompt === 'inside') return fault(200);
+      if (prompt === '404') return fault(404);
+      if (prompt === 'lost-model') return fault(404, {}, { code: 'model_not_found', message: 'x' });
+      if (prompt === 'huge') return ok('x'.repeat(11 * 1024 * 1024));
+      if (prompt === '302') return fault(302, { location: '/' });
+      return ok(`answer to ${prompt}`);
+    });
+    const lines = prompts.map((prompt) => chatLine(prompt, prompt === 'lost-model' ? { model: 'other' } : {}));
+    const batch = await aRunningBatch(world, lines);
+    await runShard(workerDeps(world, { baseUrl: server.baseUrl }), batch.step(), LONG);
+
+    const { results } = await expectEachLineOnce(batch, prompts.length);
+    const byId = new Map(results.map(({ json }) => [json.custom_id, json]));
+    const error = (code: string, attempts: number, status?: number) => ({
+      error: { code },
+      attempts,
+      response: status === undefined ? null : { status_code: status },
+    });
+    expect(byId.get('good')).toMatchObject({ response: { status_code: 200, body: { object: 'chat.completion' } } });
+    expect(byId.get('500-once')).not.toHaveProperty('error');
+    expect(byId.get('429-twice')).not.toHaveProperty('error');
+    expect(byId.get('400')).toMatchObject({ line: 2, ...error('model_error', 1, 400) });
+    expect(byId.get('500')).toMatchObject(error('model_unavailable', 5, 500));
+    expect(byId.get('no-json')).toMatchObject(error('invalid_response', 3, 200));
+    expect(byId.get('inside')).toMatchObject(error('invalid_response', 3, 200));
+    expect(byId.get('404')).toMatchObject(error('model_error', 1, 404));
+    expect(byId.get('lost-model')).toMatchObject(error('model_not_found', 1, 404));
+    expect(byId.get('huge')).toMatchObject(error('response_too_large', 1));
+    expect(byId.get('302')).toMatchObject(error('model_error', 1, 302));
+
+    const keys = new Map<string, Set<string>>();
+    for (const request of server.requests) {
+      const prompt = promptOf(request);
+      keys.set(prompt, (keys.get(prompt) ?? new Set()).add(request.idempotencyKey));
+    }
+    expect([...keys.values()].every((used) => used.size === 1)).toBe(true);
+    expect(new Set([...keys.values()].map((used) => [...used][0])).size).toBe(prompts.length);
+    expect(server.requests.filter((request) => promptOf(request) === '500')).toHaveLength(5);
+  });
+
+  it('fails the lines of a model that refuses the credentials without calling for each, and runs the others', async () => {
+    const server = await modelServer((request) => (request.body.model === 'model-1' ? fault(401) : ok('fine')));
+    const lines = chatLines(200).map((line, index) => (index % 2 ? chatLine(`o-${index}`, { model: 'other' }) : line));
+    const batch = await aRunningBatch(world, lines);
+    await runShard(workerDeps(world, { baseUrl: server.baseUrl, worker: { inFlightMax: 8 } }), batch.step(), LONG);
+    const { results } = await expectEachLineOnce(batch, 200);
+    expect(results.filter(({ file }) => file === 'o')).toHaveLength(100);
+    const codes = results.filter(({ file }) => file === 'e').map(({ json }) => (json.error as { code: string }).code);
+    expect(new Set(codes)).toEqual(new Set(['model_unauthorized']));
+    expect(server.requests.filter((request) => request.body.model === 'model-1').length).toBeLessThanOrEqual(8);
+  });
+
+  it('answers lines that need no model, and names what the models of today no longer know', async () => {
+    const kept = { id: 'a', values: [1, 0.5], metadata: {} };
+    const lines = [
+      JSON.stringify({ custom_id: 'kept', method: 'POST', url: '/vectors', body: { vectors: [kept] } }),
+      JSON.stringify({ custom_id: 'gone', method: 'POST', url: '/v1/embeddings', body: { model: 'old', input: 'x' } }),
+    ];
+    const batch = await aRunningBatch(world, lines, { type: 'EMBEDDINGS' });
+    await runShard(workerDeps(world), batch.step(), LONG);
+    const { results } = await expectEachLineOnce(batch, 2);
+    expect(results[0]).toMatchObject({ file: 'o', json: { response: { body: { data: { vectors: [kept] } } } } });
+    expect(results[1]).toMatchObject({ file: 'e', json: { error: { code: 'model_not_found' }, attempts: 0 } });
+  });
+
+  it('lets a line in a back-off hold no place in flight', async () => {
+    const model = handModel();
+    const batch = await aRunningBatch(world, chatLines(3));
+    const time = handClock();
+    const worker = { inFlightStart: 1, inFlightMax: 1, retryBaseMs: 10_000, retryMaxMs: 10_000 };
+    const deps = {
+      ...workerDeps(world, { provider: model.provider, clock: time.clock, worker }),
+      random: { next: () => 0.5 },
+    };
+    const running = runShard(deps, batch.step(), LONG);
+    await model.arrived(1);
+    model.open[0]?.fail(500);
+    await model.arrived(2);
+    expect(model.open[1]?.prompt).toBe('request-2');
+    model.open[1]?.answer('two');
+    await model.arrived(3);
+    model.open[2]?.answer('three');
+    while ((await committedResults(world, batch.ref)).results.length < 2) time.advance(1_000);
+    await model.arrived(4);
+    expect(model.open[3]?.prompt).toBe('request-1');
+    expect(model.open[3]?.call.idempotencyKey).toBe(model.open[0]?.call.idempotencyKey);
+    model.open[3]?.answer('one');
+    await running;
+    await expectEachLineOnce(batch, 3);
+  });
+
+  it('takes a line of ten megabytes', async () => {
+    const server = await modelServer((request) => ok(`${promptOf(request).length}`));
+    const text = 'ä'.repeat(4_900_000);
+    const batch = await aRunningBatch(world, [chatLine('small'), chatLine(text, { id: 'large' }), chatLine('last')]);
+    await runShard(workerDeps(world, { baseUrl: server.baseUrl }), batch.step(), LONG);
+    const { results } = await expectEachLineOnce(batch, 3);
+    expect(JSON.stringify(results[1]?.json)).toContain('"4900000"');
+  });
+
+  it('folds the list of its parts into manifests, and loses none', async () => {
+    const batch = await aRunningBatch(world, chatLines(70));
+    // Two deaths make the worker commit line by line.
+    for (let death = 0; death < 2; death++) await world.shards.claim(batch.ref.batchId, batch.step().shard);
+    await runShard(workerDeps(world), batch.step(), LONG);
+    const { records, manifests, segments } = await expectEachLineOnce(batch, 70);
+    expect(segments).toHaveLength(70);
+    expect(manifests).toHaveLength(2);
+    expect(records[0]?.segments).toHaveLength(4);
+  });
+});
+
+describe('the end of a turn', () => {
+  it('hands over when the time is short, and the next turn goes on from the bitmap', async () => {
+    const batch = await aRunningBatch(world, chatLines(120));
+    let calls = 0;
+    const server = await modelServer((request) => {
+      calls++;
+      return ok(promptOf(request));
+    });
+    const deps = workerDeps(world, { baseUrl: server.baseUrl, worker: { inFlightStart: 4, inFlightMax: 4 } });
+    const short = { remainingMs: () => (calls < 40 ? 60_000 : 20_000) };
+    const first = await runShard(deps, batch.step(), short);
+    expect(first).toMatchObject({ next: 'again', turn: 1 });
+    const { results } = await committedResults(world, batch.ref);
+    expect(results.length).toBeGreaterThanOrEqual(40);
+    expect(results.length).toBeLessThan(120);
+
+    expect(await runShard(deps, first, LONG)).toMatchObject({ next: 'end', turn: 2 });
+    await expectEachLineOnce(batch, 120);
+    expect(server.requests).toHaveLength(120);
+  });
+
+  it('leaves waiting for Retry-After to Step Functions, without a death or an attempt', async () => {
+    const server = await modelServer((request) =>
+      promptOf(request) === 'request-1' ? ok('fine') : fault(429, { 'retry-after': '60' }),
+    );
+    const batch = await aRunningBatch(world, chatLines(2));
+    const deps = workerDeps(world, { baseUrl: server.baseUrl });
+    const answer = await runShard(deps, batch.step(), LONG);
+    expect(answer.next).toBe('wait');
+    expect(answer.waitSeconds).toBeGreaterThan(55);
+    expect(answer.waitSeconds).toBeLessThanOrEqual(61);
+    const { records, results } = await committedResults(world, batch.ref);
+    expect(results.map(({ line }) => line)).toEqual([1]);
+    expect(records[0]).toMatchObject({ deaths: 0, attempts: {} });
+  });
+
+  it('keeps the attempts of unfinished lines over turns, with and without a commit', async () => {
+    const server = await modelServer(() => fault(503, { 'retry-after': '30' }));
+    const batch = await aRunningBatch(world, chatLines(1));
+    const deps = workerDeps(world, { baseUrl: server.baseUrl });
+    let step = batch.step();
+    for (let turn = 1; turn <= 4; turn++) {
+      const answer = await runShard(deps, step, LONG);
+      expect(answer).toMatchObject({ next: 'wait', turn });
+      const { records } = await committedResults(world, batch.ref);
+      expect(records[0]).toMatchObject({ deaths: 0, attempts: { 0: turn } });
+      step = answer;
+    }
+    expect(await runShard(deps, step, LONG)).toMatchObject({ next: 'end' });
+    const { results } = await expectEachLineOnce(batch, 1);
+    expect(results[0]?.json).toMatchObject({ error: { code: 'model_unavailable' }, attempts: 5 });
+  });
+
+  it('calls off what is in flight when the control record says stop, and keeps what was answered', async () => {
+    const model = handModel();
+    const time = handClock();
+    const batch = await aRunningBatch(world, chatLines(10));
+    const worker = { inFlightStart: 4, inFlightMax: 4 };
+    const running = runShard(
+      workerDeps(world, { provider: model.provider, clock: time.clock, worker }),
+      batch.step(),
+      LONG,
+    );
+    await model.arrived(4);
+    model.open[0]?.answer('paid for');
+    await model.arrived(5);
+    await world.controls.stop(batch.ref.batchId, 'cancelled');
+    time.advance(10_000);
+    expect(await running).toMatchObject({ next: 'end' });
+    expect(model.calledOff).toBe(4);
+    const { results, records } = await committedResults(world, batch.ref);
+    expect(results.map(({ line }) => line)).toEqual([1]);
+    expect(records[0]?.deaths).toBe(0);
+  });
+
+  it('admits nothing after the deadline; what had failed by then says why, what was in flight may end', async () => {
+    const model = handModel();
+    const time = handClock();
+    const batch = await aRunningBatch(world, chatLines(5), { deadline: time.clock.now() + 15_000 });
+    const worker = {
+      inFlightStart: 3,
+      inFlightMax: 3,
+      retryBaseMs: 10_000,
+      retryMaxMs: 10_000,
+      controlEverySeconds: 100,
+    };
+    const deps = {
+      ...workerDeps(world, { provider: model.provider, clock: time.clock, worker }),
+      random: { next: () => 0.9 },
+    };
+    const running = runShard(deps, batch.step(), LONG);
+    await model.arrived(3);
+    model.open[0]?.fail(500);
+    await model.arrived(4);
+    time.advance(7_000);
+    // The next try would be at 16 s: too late.
+    model.open[1]?.fail(429);
+    // 1 is due again at 9 s, but the halved window has no place for it, nor for 5, before the window ends.
+    time.advance(8_000);
+    model.open[2]?.answer('late but paid for');
+    model.open[3]?.fail(500);
+    expect(await running).toMatchObject({ next: 'end' });
+    expect(model.open).toHaveLength(4);
+    const { results } = await expectEachLineOnce(batch, 4);
+    const codes = results.map(({ json }) => (json.error as { code: string } | undefined)?.code);
+    expect(codes).toEqual(['model_unavailable', 'rate_limited', undefined, 'model_unavailable']);
+  });
+
+  it('does not take a shard of a batch that is to stop, is over, has a newer attempt or is sealed', async () => {
+    const deps = workerDeps(world);
+    const expectUntaken = async (batch: RunningBatch, step = batch.step()) => {
+      expect(await runShard(deps, step, LONG)).toMatchObject({ next: 'end' });
+      expect((await committedResults(world, batch.ref)).records.filter(({ sealed }) => !sealed)).toEqual([]);
+    };
+    const stopped = await aRunningBatch(world, chatLines(2));
+    await world.controls.stop(stopped.ref.batchId, 'cancelled');
+    await expectUntaken(stopped);
+    await expectUntaken(await aRunningBatch(world, chatLines(2), { deadline: Date.now() - 1 }));
+    const superseded = await aRunningBatch(world, chatLines(2));
+    await world.batches.takeAttempt(superseded.ref, 1, { idleAttempts: 0, committedAtAttempt: 0 });
+    await expectUntaken(superseded);
+    const sealed = await aRunningBatch(world, chatLines(2));
+    await world.shards.seal(sealed.ref.batchId, sealed.step().shard);
+    await expectUntaken(sealed);
+  });
+});
+
+describe('crashes and doubles', () => {
+  it('goes on from the last commit after a crash, repeating only what was not committed', async () => {
+    const server = await modelServer((request) => ok(promptOf(request)));
+    const batch = await aRunningBatch(world, chatLines(60));
+    const worker = { commitLines: 10, inFlightStart: 2, inFlightMax: 2 };
+    const deps = workerDeps(world, { baseUrl: server.baseUrl, worker, clock: restless });
+    let commits = 0;
+    const crashing = withFaults(world.shards, {
+      commit: async (batchId, commit) => {
+        if (++commits > 2) throw new Error('the table is gone');
+        return world.shards.commit(batchId, commit);
+      },
+    });
+    await expect(runShard({ ...deps, shards: crashing }, batch.step(), LONG)).rejects.toThrow('the table is gone');
+    const { results, records } = await committedResults(world, batch.ref);
+    expect(results.length).toBeGreaterThanOrEqual(20);
+    expect(records[0]?.deaths).toBe(0);
+    const before = server.requests.length;
+    expect(await runShard(deps, batch.step(), LONG)).toMatchObject({ next: 'end' });
+    await expectEachLineOnce(batch, 60);
+    expect(server.requests.length - before).toBe(60 - results.length);
+  });
+
+  it('takes a commit whose answer was lost as done, and adds it once', async () => {
+    const batch = await aRunningBatch(world, chatLines(30));
+    let first = true;
+    const forgetful = withFaults(world.shards, {
+      commit: async (batchId, commit) => {
+        const outcome = await world.shards.commit(batchId, commit);
+        if (!first) return outcome;
+        first = false;
+        throw new Error('timed out after the write');
+      },
+    });
+    const deps = workerDeps(world, { worker: { commitLines: 10 }, clock: restless });
+    expect(await runShard({ ...deps, shards: forgetful }, batch.step(), LONG)).toMatchObject({ next: 'end' });
+    const { records } = await expectEachLineOnce(batch, 30);
+    expect(records[0]).toMatchObject({ completed: 30, failed: 0 });
+  });
+
+  it('a zombie stops at its next commit, drops its part and calls off its calls; each line ends once', async () => {
+    const model = handModel();
+    const batch = await aRunningBatch(world, chatLines(40));
+    const written: string[] = [];
+    const deleted: string[] = [];
+    const files = withFaults(world.files, {
+      put: (key, body, type) => {
+        written.push(key);
+        return world.files.put(key, body, type);
+      },
+      delete: (keys) => {
+        deleted.push(...keys);
+        return world.files.delete(keys);
+      },
+    });
+    const worker = { inFlightStart: 4, inFlightMax: 4, commitLines: 1 };
+    const zombie = runShard({ ...workerDeps(world, { provider: model.provider, worker }), files }, batch.step(), LONG);
+    await model.arrived(4);
+    expect(await runShard(workerDeps(world), batch.step(), LONG)).toMatchObject({ next: 'end' });
+    model.open[0]?.answer('from the grave');
+    expect(await zombie).toMatchObject({ next: 'end' });
+    expect(deleted).toEqual(written);
+    expect(model.calledOff).toBeGreaterThanOrEqual(3);
+    const { records } = await expectEachLineOnce(batch, 40);
+    expect(records[0]).toMatchObject({ completed: 40, epoch: 2 });
+  });
+
+  it('runs one line at a time, each committed, after two workers died on the shard', async () => {
+    const batch = await aRunningBatch(world, chatLines(12));
+    for (let death = 0; death < 2; death++) await world.shards.claim(batch.ref.batchId, batch.step().shard);
+    let inFlight = 0;
+    let most = 0;
+    const provider = {
+      call: async () => {
+        most = Math.max(most, ++inFlight);
+        await Promise.resolve();
+        inFlight--;
+        return { kind: 'answered' as const, status: 200, body: Buffer.from(chatAnswer('fine')) };
+      },
+    };
+    expect(await runShard(workerDeps(world, { provider }), batch.step(), LONG)).toMatchObject({ next: 'end' });
+    const { records } = await expectEachLineOnce(batch, 12);
+    expect(most).toBe(1);
+    expect(records[0]).toMatchObject({ commits: 12, deaths: 0 });
+  });
+
+  it('gives up the line that a third worker died of, and that line alone', async () => {
+    const batch = await aRunningBatch(world, chatLines(5));
+    for (let death = 0; death < 3; death++) await world.shards.claim(batch.ref.batchId, batch.step().shard);
+    expect(await runShard(workerDeps(world), batch.step(), LONG)).toMatchObject({ next: 'end' });
+    const { results } = await expectEachLineOnce(batch, 5);
+    expect(results.map(({ file }) => file)).toEqual(['e', 'o', 'o', 'o', 'o']);
+    expect(results[0]?.json).toMatchObject({
+      custom_id: 'request-1',
+      error: { code: 'processing_failed' },
+      response: null,
+    });
+  });
+
+  it('an input that is not the one that was checked is an error, and no death', async () => {
+    const batch = await aRunningBatch(world, chatLines(3));
+    await world.files.put(`inputs/${batch.ref.batchId}`, 'something else');
+    await expect(runShard(workerDeps(world), batch.step(), LONG)).rejects.toMatchObject({ name: 'FileChanged' });
+    expect((await committedResults(world, batch.ref)).records[0]?.deaths).toBe(0);
+  });
+});
