@@ -113,7 +113,7 @@ export const functions = {
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME'],
     rights: {
       table: ['read', 'write'],
-      files: { read: ['uploads', 'inputs', 'parts'], write: ['inputs', 'parts'], delete: ['inputs', 'parts'] },
+      files: { read: ['uploads', 'inputs', 'parts'], write: ['inputs', 'parts'], delete: ['inputs'] },
       inputBuckets: true,
     },
   },
@@ -127,7 +127,6 @@ export const functions = {
       files: {
         read: ['uploads', 'inputs', 'shards', 'parts'],
         write: ['shards', 'parts'],
-        delete: ['shards', 'parts'],
       },
     },
     models: true,
@@ -144,7 +143,7 @@ export const functions = {
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME', 'MODEL_KEY_SECRETS'],
     rights: {
       table: ['read', 'write'],
-      files: { read: ['uploads', 'inputs', 'parts'], write: ['parts'], delete: ['parts'] },
+      files: { read: ['uploads', 'inputs'], write: ['parts'], delete: ['parts'] },
       secrets: ['modelKeys'],
     },
     models: true,
@@ -159,7 +158,7 @@ export const functions = {
       files: {
         read: ['uploads', 'inputs', 'shards', 'parts', 'outputs'],
         write: ['outputs', 'parts'],
-        delete: ['outputs', 'parts', 'shards'],
+        delete: ['outputs', 'parts'],
       },
       notificationMachine: ['start'],
     },
