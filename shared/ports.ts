@@ -120,14 +120,15 @@ export type BatchStore = {
   list(query: ListQuery): Promise<{ batches: BatchHead[]; hasMore: boolean }>;
   /**
    * Moves the status where `TRANSITIONS` allows it, in one conditional write made from that table. With `attempt`, only
-   * while that attempt is the newest.
+   * while that attempt is the newest: a superseded one is `refused` even where the status is `to`. An outcome in the
+   * change is set only where none stands. `head` says whose files and plan count: compare before deleting one's own.
    */
   move(
     ref: BatchRef,
     to: BatchStatus,
     options: { now: number; attempt?: number; change?: MoveChange },
   ): Promise<MoveResult>;
-  /** Writes the outcome if there is none; answers the one that stands. */
+  /** Writes the outcome if there is none (before the end a `cancelled` replaces any); answers the one that stands. */
   fixOutcome(ref: BatchRef, outcome: Outcome): Promise<Outcome>;
   /** While the attempt is the newest and no plan is laid down. */
   setInput(ref: BatchRef, attempt: number, input: InputFile): Promise<'set' | 'superseded'>;

@@ -28,7 +28,7 @@ const protocolHolds = (storeOf: () => ShardStore) =>
 test('no result is lost after its commit, no line is twice in the segments, nothing comes after the seal', async () => {
   await fc.assert(
     protocolHolds(() => createShardStore(table)),
-    { numRuns: 80 },
+    { numRuns: 60 },
   );
 });
 

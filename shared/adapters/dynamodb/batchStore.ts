@@ -41,8 +41,9 @@ export function createBatchStore(table: Table): BatchStore {
         if (standing) return isOwn(standing, head) ? 'created' : 'exists';
         await putRecord(table, detailRecord, always);
       }
-      // Fresh, or left behind by a create that died: no head, so no worker has looked at it and nobody has stopped it.
-      await putRecord(table, controlRecord, always);
+      // Fresh, or left behind by a create that died; but never over a stop, should a twin of this create be so much ahead
+      // that its batch is already cancelled.
+      await putRecord(table, controlRecord, (e) => `${e.absent('action')} OR ${e.equals('action', 'run')}`);
       if (await putRecord(table, headRecord)) return 'created';
       const standing = await readHead(table, head);
       return standing && isOwn(standing, head) ? 'created' : 'exists';
