@@ -71,7 +71,7 @@ export function isGzip(start: Uint8Array): boolean {
 }
 
 export type Peeked = {
-  /** The first bytes: two at least, where there are two. */
+  /** The first bytes: enough to tell whether they are gzip. */
   start: Uint8Array;
   /** All bytes, those included. */
   chunks: AsyncGenerator<Uint8Array, void, undefined>;
@@ -83,7 +83,7 @@ export async function peek(source: AsyncIterable<Uint8Array>): Promise<Peeked> {
   const iterator = source[Symbol.asyncIterator]();
   const rest: AsyncIterable<Uint8Array> = { [Symbol.asyncIterator]: () => iterator };
   let start = Buffer.alloc(0);
-  while (start.length < GZIP_MAGIC.length) {
+  while (start.length === 0 || (start.length === 1 && start[0] === GZIP_MAGIC[0])) {
     const next = await iterator.next();
     if (next.done) break;
     start = start.length === 0 ? Buffer.from(next.value) : Buffer.concat([start, next.value]);
