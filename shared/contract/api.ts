@@ -123,4 +123,3 @@ export type ApiAnswer<R extends RouteName> = {
     ? { status: Status; body: z.input<Api[R]['answers'][Status]> }
     : never;
 }[keyof Api[R]['answers']];
-export type AnswerBody<R extends RouteName> = ApiAnswer<R>['body'];

@@ -3,6 +3,7 @@ import type { Context } from 'aws-lambda';
 import { type ApiAnswer, type ApiRequest, apiOf } from '../contract/api.ts';
 import { type RouteName, routes } from '../contract/routes.ts';
 import type { Settings } from '../contract/settings.ts';
+import { ApiError } from '../domain/errors.ts';
 import type { Log } from '../ports.ts';
 import type { ProjectCaller } from '../usecases/authenticate.ts';
 import type { HttpEvent, HttpResult } from './http/event.ts';
@@ -35,6 +36,12 @@ type Run<R extends RouteName, A extends ApiAnswer<R>> = (
 const TIMEOUT_EARLY_MS = 500;
 
 /**
+ * Lambda's synchronous payload ends at 6 MB (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html);
+ * over it the gateway answers an error of its own. Half is kept back, since the body is escaped once more as JSON text.
+ */
+const MAX_ANSWER_BYTES = 3_000_000;
+
+/**
  * The handler of one route of the table: knows the caller, checks the request, runs `run`, and parses its answer by the
  * answer's schema, so that nothing leaves that the contract does not name.
  */
@@ -64,6 +71,11 @@ export function httpHandler<R extends RouteName, const A extends ApiAnswer<R>>(
     const { status, body } = answer as { status: number; body: unknown };
     const schema = (exchange.answers as Record<number, { parse(value: unknown): unknown }>)[status];
     if (schema === undefined) throw new Error(`The route ${name} has no answer ${status}.`);
-    return jsonResult(status, schema.parse(body));
+    const result = jsonResult(status, schema.parse(body));
+    if (Buffer.byteLength(result.body ?? '') > MAX_ANSWER_BYTES)
+      throw new ApiError('invalid_request', 'The answer would be too large: take fewer at a time.', {
+        details: [{ param: 'take', message: 'must be smaller here' }],
+      });
+    return result;
   });
 }

@@ -172,6 +172,11 @@ describe('an answer', () => {
     expect(JSON.parse(result.body ?? '')).toMatchObject({ error: 'internal_error', code: 500 });
   });
 
+  it('that the gateway could not carry asks for less', async () => {
+    const { send } = filesRoute(async () => ({ status: 201, body: { ...upload, upload_url: 'x'.repeat(3_000_000) } }));
+    expect((await send({ body: { bytes: 5 } })).body).toMatchObject({ code: 400, details: [{ param: 'take' }] });
+  });
+
   it('of 429 says when to come again', async () => {
     const { send } = filesRoute(async () => {
       throw new ApiError('rate_limit_exceeded', 'Slowly.', { headers: { 'Retry-After': '7' } });
