@@ -16,7 +16,7 @@ const ReadySchema = z.object({
 });
 export type LocalSystem = z.infer<typeof ReadySchema> & { stop(): Promise<void> };
 
-const START_SCRIPT = fileURLToPath(new URL('../local/start.mjs', import.meta.url));
+const START_SCRIPT = fileURLToPath(new URL('../local/main.ts', import.meta.url));
 
 const isRunning = async (url: string) => {
   try {
