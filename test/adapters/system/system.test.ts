@@ -2,7 +2,6 @@ import { spawnSync } from 'node:child_process';
 import { expect, it } from 'vitest';
 import { systemClock } from '../../../shared/adapters/system/clock.ts';
 import { systemIds } from '../../../shared/adapters/system/ids.ts';
-import { createLog } from '../../../shared/adapters/system/log.ts';
 import { systemRandom } from '../../../shared/adapters/system/random.ts';
 
 it('ids that are made one after the other sort so, however fast', () => {
@@ -34,7 +33,6 @@ it('a sleep ends when its signal is aborted, with the signal’s own reason', as
 it('the log writes one JSON line with the fields, from its level up', () => {
   // In a process of its own: the logger holds on to the standard output that it found when it was made.
   const module = new URL('../../../shared/adapters/system/log.ts', import.meta.url).href;
-  const program = `import { createLog } from '${module}';
     const log = createLog({ service: 'getBatch', level: 'WARN' });
     log.info('not this');
     log.warn('this', { batch_id: 'batch_1' });`;
