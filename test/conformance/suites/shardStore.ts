@@ -184,6 +184,21 @@ export function shardStoreSuite(open: () => ShardStore): void {
       expect(await all(batchId)).toMatchObject([{ deaths: 1 }]);
     });
 
+    test('keeps the attempts it brings, after a commit too, and never those of a worker that was overtaken', async () => {
+      const batchId = newBatchId();
+      const record = await claimed(batchId);
+      await open().release(batchId, 0, record.epoch, { 2: 1 });
+      expect(await all(batchId)).toMatchObject([{ attempts: { 2: 1 }, deaths: 0 }]);
+      const next = await claimed(batchId);
+      await open().commit(batchId, aCommit(next));
+      await open().release(batchId, 0, next.epoch, { 3: 2 });
+      expect(await all(batchId)).toMatchObject([{ attempts: { 3: 2 }, deaths: 0 }]);
+      await open().release(batchId, 0, record.epoch, { 9: 9 });
+      await open().seal(batchId, aRange());
+      await open().release(batchId, 0, next.epoch, { 9: 9 });
+      expect(await all(batchId)).toMatchObject([{ attempts: { 3: 2 } }]);
+    });
+
     test('of a shard that is not there does nothing', async () => {
       const batchId = newBatchId();
       await open().release(batchId, 0, 1);
