@@ -12,8 +12,6 @@ import { type ResultEntry, SegmentReader } from './segmentReader.ts';
 import { type OnMissing, ShardSegments, segmentsOf } from './shardSegments.ts';
 
 const INVALID_CHUNK_BYTES = 1024 * 1024;
-/** Lines between two looks at the clock. */
-const LINES_A_LOOK = 64;
 /** The shard number that stands for what comes after the last shard. */
 const AFTER_SHARDS = Number.MAX_SAFE_INTEGER;
 
@@ -71,7 +69,6 @@ async function mergeShard(merge: Merge, writer: Writer, invalid: SegmentReader, 
     if (progress.afterLine >= range.firstLine) await results.skipTo(progress.afterLine);
     const last = range.firstLine + range.lines - 1;
     for (let line = Math.max(range.firstLine, progress.afterLine + 1); line <= last; line++) {
-      if (line % LINES_A_LOOK === 0 && merge.isTimeOver()) return false;
       if (invalid.current && invalid.current.line <= line && !(await copyInvalid(merge, writer, invalid, line))) {
         return false;
       }
@@ -87,6 +84,8 @@ async function mergeShard(merge: Merge, writer: Writer, invalid: SegmentReader, 
         }
       }
       progress.afterLine = line;
+      // Looked at after each line (one may have 10 MB), so that every invocation comes a line further at least.
+      if (line < last && merge.isTimeOver()) return false;
     }
     return true;
   } finally {
@@ -99,11 +98,11 @@ const LOST = { code: 'processing_failed', message: 'The result of this line was 
 /** Copies the bad lines up to and with `upTo`. False: time is over. */
 async function copyInvalid(merge: Merge, writer: Writer, invalid: SegmentReader, upTo: number): Promise<boolean> {
   const { progress } = merge;
-  for (let copied = 0; invalid.current && invalid.current.line <= upTo; copied++) {
-    if (copied % LINES_A_LOOK === LINES_A_LOOK - 1 && merge.isTimeOver()) return false;
+  while (invalid.current && invalid.current.line <= upTo) {
     await writer.copy(invalid.current);
     progress.invalidAt = invalid.position;
     if (!invalid.tryAdvance()) await invalid.advance();
+    if (invalid.current && merge.isTimeOver()) return false;
   }
   return true;
 }

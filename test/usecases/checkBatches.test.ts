@@ -1,0 +1,255 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { BatchHead } from '../../shared/domain/batch.ts';
+import type { ExecutionStatus } from '../../shared/ports.ts';
+import { checkBatches } from '../../shared/usecases/checkBatches.ts';
+import { finalizeBatch } from '../../shared/usecases/finalizeBatch.ts';
+import { type BatchWorld, createTestBatch, headOf, startBatchWorld } from '../support/batchWorld.ts';
+import { commitSegments, layDown } from '../support/runBatch.ts';
+
+let world: BatchWorld;
+beforeEach(async () => {
+  world = await startBatchWorld({
+    check: { lookAgainSeconds: 100, graceSeconds: 60, maxIdleAttempts: 3, budgetSeconds: 20 },
+  });
+});
+afterEach(() => world.close());
+
+const NOTHING = {
+  checked: 0,
+  expired: 0,
+  recovered: 0,
+  failed: 0,
+  notified: 0,
+  unchanged: 0,
+  has_more: false,
+  batches: [],
+};
+const later = (seconds: number) => {
+  world.clock.time += seconds * 1000;
+};
+const execution = (head: BatchHead, attempt: number, status: ExecutionStatus) =>
+  world.workflow.executions.set(`${head.batchId}-${attempt}`, status);
+const statusOf = (name: string) => world.workflow.executions.get(name);
+/** A batch whose first execution has that status, and whose check is due. */
+async function open(status: ExecutionStatus, overrides: Partial<BatchHead> = {}): Promise<BatchHead> {
+  const head = await createTestBatch(world, overrides);
+  if (status !== 'not_found') execution(head, head.attempt, status);
+  later(150);
+  return head;
+}
+
+describe('the check of open batches', () => {
+  test('finds nothing where nothing is due', async () => {
+    await createTestBatch(world);
+    expect(await checkBatches(world)).toEqual(NOTHING);
+  });
+
+  test('leaves a batch alone whose execution runs, and looks again later', async () => {
+    await open('running');
+    expect(await checkBatches(world)).toEqual({ ...NOTHING, checked: 1, unchanged: 1 });
+    expect(await checkBatches(world)).toEqual(NOTHING);
+    later(100);
+    expect(await checkBatches(world)).toMatchObject({ checked: 1 });
+  });
+
+  test('starts an execution that was never started, under its own number', async () => {
+    const head = await open('not_found');
+    expect(await checkBatches(world)).toEqual({
+      ...NOTHING,
+      checked: 1,
+      recovered: 1,
+      batches: [{ id: head.batchId, from: 'validating', to: 'validating', reason: 'execution_not_started' }],
+    });
+    expect(statusOf(`${head.batchId}-1`)).toBe('running');
+    expect(await headOf(world, head)).toMatchObject({ attempt: 1, idleAttempts: 0 });
+  });
+
+  test.each(['failed', 'aborted', 'timed_out', 'succeeded'] as const)(
+    'starts the next attempt after one that has %s',
+    async (status) => {
+      const head = await open(status);
+      expect(await checkBatches(world)).toMatchObject({
+        recovered: 1,
+        batches: [{ id: head.batchId, reason: `execution_${status}` }],
+      });
+      expect(statusOf(`${head.batchId}-2`)).toBe('running');
+      expect(await headOf(world, head)).toMatchObject({ attempt: 2, idleAttempts: 1 });
+    },
+  );
+
+  test('does not look into Step Functions for a batch that has just made progress', async () => {
+    const head = await open('failed');
+    await world.batches.addCounts(head, { completed: 1, failed: 0 }, world.clock.now());
+    expect(await checkBatches(world)).toMatchObject({ unchanged: 1 });
+    expect(statusOf(`${head.batchId}-2`)).toBeUndefined();
+  });
+
+  test('counts attempts only that committed nothing, and fails the batch after too many in a row', async () => {
+    const created = await createTestBatch(world);
+    const { head, ranges } = await layDown(world, created, ['runnable', 'runnable', 'runnable'], 3);
+    const die = async () => {
+      execution(head, (await headOf(world, head)).attempt, 'failed');
+      later(3_600);
+      return checkBatches(world);
+    };
+    await die();
+    await die();
+    expect(await headOf(world, head)).toMatchObject({ attempt: 3, idleAttempts: 2 });
+    for (const range of ranges) await commitSegments(world, head, range, [[1]]);
+    await die();
+    expect(await headOf(world, head)).toMatchObject({ attempt: 4, idleAttempts: 0, committedAtAttempt: 1 });
+    await die();
+    await die();
+    expect(await die()).toMatchObject({
+      failed: 1,
+      batches: [{ id: head.batchId, from: 'in_progress', to: 'failed', reason: 'step_died' }],
+    });
+    expect(await headOf(world, head)).toMatchObject({ attempt: 7, outcome: { kind: 'failed', reason: 'step_died' } });
+    expect(statusOf(`${head.batchId}-7`)).toBe('running');
+  });
+
+  test('two at once start one attempt', async () => {
+    const head = await open('failed');
+    const both = await Promise.all([checkBatches(world), checkBatches(world)]);
+    expect(both.reduce((sum, { recovered }) => sum + recovered, 0)).toBe(1);
+    expect(await headOf(world, head)).toMatchObject({ attempt: 2 });
+    expect(statusOf(`${head.batchId}-3`)).toBeUndefined();
+  });
+
+  test('an attempt that was taken but not started is started by a later look', async () => {
+    const head = await open('failed');
+    world.workflow.broken = true;
+    expect(await checkBatches(world)).toMatchObject({ checked: 1, unchanged: 1 });
+    world.workflow.broken = false;
+    later(200);
+    expect(await checkBatches(world)).toMatchObject({ recovered: 1 });
+    expect(statusOf(`${head.batchId}-2`)).toBe('running');
+  });
+
+  test('one batch that cannot be looked at does not keep it from the others', async () => {
+    const [bad, good] = [await open('failed'), await open('failed')];
+    const { get } = world.batches;
+    const batches = {
+      ...world.batches,
+      get: async (ref: Parameters<typeof get>[0]) => {
+        if (ref.batchId === bad.batchId) throw new Error('unreadable');
+        return get(ref);
+      },
+    };
+    expect(await checkBatches({ ...world, batches })).toMatchObject({ checked: 2, recovered: 1 });
+    expect(statusOf(`${good.batchId}-2`)).toBe('running');
+  });
+
+  test('ends when its time is over, and says that there is more', async () => {
+    for (let count = 0; count < 12; count++) await open('running');
+    const workflow = {
+      ...world.workflow,
+      describeBatch: async (...args: Parameters<typeof world.workflow.describeBatch>) => {
+        later(3);
+        return world.workflow.describeBatch(...args);
+      },
+    };
+    const first = await checkBatches({ ...world, workflow });
+    expect(first.has_more).toBe(true);
+    expect(first.checked).toBeLessThan(12);
+    const second = await checkBatches(world);
+    expect(second).toMatchObject({ has_more: false, checked: 12 - first.checked });
+  });
+});
+
+describe('the check of batches past their window', () => {
+  test('gives the machine a time of grace', async () => {
+    const head = await open('running', { status: 'in_progress' });
+    world.clock.time = head.expiresAt + 60_000;
+    expect(await checkBatches(world)).toMatchObject({ unchanged: 1 });
+  });
+
+  test('stops a batch that runs on, and starts an attempt that gathers', async () => {
+    const created = await createTestBatch(world);
+    const { head, ranges } = await layDown(world, created, ['runnable', 'runnable'], 2);
+    for (const range of ranges) await commitSegments(world, head, range, [[1]]);
+    execution(head, 1, 'running');
+    world.clock.time = head.expiresAt + 60_001;
+    expect(await checkBatches(world)).toMatchObject({
+      expired: 1,
+      batches: [{ id: head.batchId, from: 'in_progress', to: 'expired', reason: 'window_over' }],
+    });
+    expect(await world.controls.get(head.batchId)).toMatchObject({ action: 'stop', reason: 'expired' });
+    expect([statusOf(`${head.batchId}-1`), statusOf(`${head.batchId}-2`)]).toEqual(['aborted', 'running']);
+
+    later(150);
+    expect(await checkBatches(world)).toMatchObject({ unchanged: 1 });
+    expect(statusOf(`${head.batchId}-2`)).toBe('running');
+
+    await finalizeBatch(
+      world,
+      { version: 1, projectId: head.projectId, batchId: head.batchId, attempt: 2 },
+      { remainingMs: () => 900_000 },
+    );
+    expect(await headOf(world, head)).toMatchObject({
+      status: 'expired',
+      requestCounts: { total: 2, completed: 1, failed: 1 },
+    });
+  });
+
+  test('ends one that is still validating', async () => {
+    const head = await open('running');
+    world.clock.time = head.expiresAt + 60_001;
+    expect(await checkBatches(world)).toMatchObject({ expired: 1, batches: [{ from: 'validating', to: 'expired' }] });
+    expect(await headOf(world, head)).toMatchObject({
+      status: 'expired',
+      outcome: { kind: 'expired' },
+      notification: 1,
+    });
+    expect(statusOf(`${head.batchId}-1`)).toBe('aborted');
+    expect(statusOf(`${head.batchId}-notify-1`)).toBe('running');
+    expect(await world.batches.getDetail(head.batchId)).toMatchObject({ receipt: { lines: 0 } });
+  });
+
+  test('lets one that is being gathered go on', async () => {
+    const head = await open('running', { status: 'finalizing' });
+    world.clock.time = head.expiresAt + 3_600_000;
+    expect(await checkBatches(world)).toMatchObject({ unchanged: 1 });
+    expect(statusOf(`${head.batchId}-1`)).toBe('running');
+  });
+});
+
+describe('the check of ended batches', () => {
+  const notification = (head: BatchHead, number: number) => statusOf(`${head.batchId}-notify-${number}`);
+
+  test('starts a notification that was never started', async () => {
+    const head = await open('succeeded', { status: 'completed' });
+    expect(await checkBatches(world)).toMatchObject({
+      notified: 1,
+      batches: [{ id: head.batchId, from: 'completed', to: 'completed', reason: 'notification_not_started' }],
+    });
+    expect(notification(head, 1)).toBe('running');
+  });
+
+  test('starts one that was lost under the next number, and leaves one that runs', async () => {
+    const head = await open('succeeded', { status: 'failed', notification: 1 });
+    world.workflow.executions.set(`${head.batchId}-notify-1`, 'aborted');
+    expect(await checkBatches(world)).toMatchObject({ notified: 1, batches: [{ reason: 'notification_lost' }] });
+    expect(notification(head, 2)).toBe('running');
+    later(150);
+    expect(await checkBatches(world)).toMatchObject({ checked: 1, unchanged: 1 });
+    expect(notification(head, 3)).toBeUndefined();
+  });
+
+  test.each([
+    ['delivered', { deliveredAt: 1 }],
+    ['given up', { delivery: { attempts: 10, gaveUpAt: 1 } }],
+  ])('takes one that is %s off the index', async (_, overrides) => {
+    await open('succeeded', { status: 'completed', notification: 1, ...overrides });
+    expect(await checkBatches(world)).toMatchObject({ checked: 1, unchanged: 1 });
+    later(1_000_000);
+    expect(await checkBatches(world)).toEqual(NOTHING);
+  });
+
+  test('two at once start one notification', async () => {
+    const head = await open('succeeded', { status: 'completed' });
+    const both = await Promise.all([checkBatches(world), checkBatches(world)]);
+    expect(both.reduce((sum, { notified }) => sum + notified, 0)).toBe(1);
+    expect(notification(head, 2)).toBeUndefined();
+  });
+});
