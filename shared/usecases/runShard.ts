@@ -47,7 +47,8 @@ export async function runShard(
     await turn.release().catch(() => deps.log.warn('shard not released', { batchId, shard: range.shard }));
     throw error;
   }
-  deps.log.info('shard turn', { batchId, shard: range.shard, epoch: record.epoch, end: end.kind });
+  const { failures } = turn;
+  deps.log.info('shard turn', { batchId, shard: range.shard, epoch: record.epoch, end: end.kind, failures });
   switch (end.kind) {
     case 'out_of_time':
       return answer('again');

@@ -149,6 +149,18 @@ describe('running a shard', () => {
     expect(server.requests.filter((request) => request.body.model === 'model-1').length).toBeLessThanOrEqual(8);
   });
 
+  it('gets through a shard whose only model refuses the credentials without a moment passing', async () => {
+    const server = await modelServer(() => fault(401));
+    const batch = await aRunningBatch(world, chatLines(500));
+    const deps = workerDeps(world, { baseUrl: server.baseUrl, clock: handClock().clock, worker: { inFlightMax: 8 } });
+    expect(await runShard(deps, batch.step(), LONG)).toMatchObject({ next: 'end' });
+    await expectEachLineOnce(batch, 500);
+    expect(deps.log.lines.at(-1)?.fields).toMatchObject({
+      end: 'done',
+      failures: { unauthorized: expect.any(Number) },
+    });
+  });
+
   it('answers lines that need no model, and names what the models of today no longer know', async () => {
     const kept = { id: 'a', values: [1, 0.5], metadata: {} };
     const lines = [

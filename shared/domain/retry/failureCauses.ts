@@ -15,7 +15,7 @@ type FailurePolicy = {
   overload: boolean;
   /** What the line ends with when this was its last failure. */
   lineErrorCode: LineErrorCode;
-  /** Label of the metric `model_call_failures`. */
+  /** Label under which such calls are counted. */
   metric: string;
 };
 

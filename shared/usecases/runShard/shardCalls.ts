@@ -1,0 +1,155 @@
+import type { Settings } from '../../contract/settings.ts';
+import type { ModelsFile } from '../../domain/models.ts';
+import { FAILURE_CAUSES, failureMessage } from '../../domain/retry/failureCauses.ts';
+import type { WindowTicket } from '../../domain/retry/inFlightWindow.ts';
+import { decideRetry } from '../../domain/retry/retryClock.ts';
+import type { Ports } from '../../ports.ts';
+import { type CallResult, callLine, type LineFailure } from './callLine.ts';
+import type { HeldLine, HeldLines } from './heldLines.ts';
+import type { ModelLane } from './modelLane.ts';
+import { answeredEntry, failedCallEntry } from './prepareLine.ts';
+import type { ShardCommits } from './shardCommits.ts';
+
+/** What an answer is taken for until larger ones were seen; and how fast large ones are forgotten. */
+const LEAST_ANSWER_BYTES = 16 * 1024;
+const ANSWER_PEAK_DECAY = 0.98;
+/** Kept of a failed answer while its line waits for the next try. */
+const MAX_KEPT_ANSWER = 64 * 1024;
+
+type CallDeps = Pick<Ports, 'clock' | 'random' | 'log'> & {
+  providers: Ports['models'];
+  models: ModelsFile;
+  settings: Settings;
+};
+
+/** The calls in flight: sends what may be sent, and makes of each answer a result, another try, or the line's end. */
+export class ShardCalls {
+  readonly #deps: CallDeps;
+  readonly #batchId: string;
+  readonly #held: HeldLines;
+  readonly #commits: ShardCommits;
+  readonly #timeoutMs: number;
+  readonly #abort = new AbortController();
+  #inFlight = 0;
+  #answerPeak = LEAST_ANSWER_BYTES;
+  /** Calls that failed, by the label of their cause: for the log. */
+  readonly failures: Record<string, number> = {};
+  /** No try starts at this time or after it. */
+  deadline: number;
+
+  constructor(
+    deps: CallDeps,
+    work: { batchId: string; held: HeldLines; commits: ShardCommits; timeoutMs: number; deadline: number },
+  ) {
+    this.#deps = deps;
+    this.#batchId = work.batchId;
+    this.#held = work.held;
+    this.#commits = work.commits;
+    this.#timeoutMs = work.timeoutMs;
+    this.deadline = work.deadline;
+  }
+
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** Bytes to expect of an answer: about the largest of late, as text and as result. */
+  get answerBytes(): number {
+    return Math.ceil(this.#answerPeak);
+  }
+
+  get calledOff(): boolean {
+    return this.#abort.signal.aborted;
+  }
+
+  /** Ends every call in flight; their lines have not had their try. */
+  callOff(): void {
+    this.#abort.abort(new Error('the worker stops'));
+  }
+
+  /** Fills the windows. Answers what was started: each settles by itself, and never rejects for a model's sake. */
+  send(now: number): Promise<void>[] {
+    const started: Promise<void>[] = [];
+    for (const lane of this.#held.lanes.values()) {
+      if (lane.rejected && lane.ready.length > 0) {
+        this.#failAll(lane, lane.rejected);
+        // Their places are free again at once.
+        started.push(Promise.resolve());
+      }
+      while (lane.canSend(now) && this.#inFlight < this.#deps.settings.worker.inFlightMax) {
+        const line = lane.ready.shift();
+        if (!line) break;
+        started.push(this.#call(lane, line));
+      }
+    }
+    return started;
+  }
+
+  /** The window is over: what failed and waits for another try ends with its failure. */
+  endTried(): void {
+    for (const line of this.#held.takeTried()) if (line.failure) this.#finishFailed(line, line.failure);
+  }
+
+  #failAll(lane: ModelLane<HeldLine>, { cause, status }: NonNullable<ModelLane<HeldLine>['rejected']>): void {
+    const message = failureMessage(cause, status === undefined ? {} : { status });
+    for (const line of lane.ready.splice(0)) this.#finishFailed(line, { cause, message });
+  }
+
+  async #call(lane: ModelLane<HeldLine>, line: HeldLine): Promise<void> {
+    const ticket = lane.window.enter();
+    this.#inFlight++;
+    const maxAnswerBytes = this.#deps.settings.limits.answerBytes;
+    const options = { timeoutMs: this.#timeoutMs, maxAnswerBytes, signal: this.#abort.signal };
+    const result = await callLine(this.#deps, line, options);
+    this.#inFlight--;
+    this.#settle(lane, ticket, line, result);
+  }
+
+  #settle(lane: ModelLane<HeldLine>, ticket: WindowTicket, line: HeldLine, result: CallResult): void {
+    switch (result.kind) {
+      case 'called_off':
+        lane.calledOff(ticket);
+        this.#held.letGo(line);
+        return;
+      case 'answered': {
+        const { statusCode, body, usage } = result;
+        lane.succeeded(ticket);
+        this.#commits.addUsage(usage);
+        this.#answerPeak = Math.max(LEAST_ANSWER_BYTES, body.length * 2, this.#answerPeak * ANSWER_PEAK_DECAY);
+        this.#held.letGo(line);
+        this.#commits.add(answeredEntry(this.#batchId, line.line, line.request.customId, statusCode, body));
+        return;
+      }
+      case 'failed':
+        lane.failed(ticket, result.failure);
+        this.#commits.addUsage(result.failure.usage);
+        this.#retryOrFinish(line, result.failure);
+    }
+  }
+
+  #retryOrFinish(line: HeldLine, failure: LineFailure): void {
+    const { cause, retryAfterMs } = failure;
+    const { metric, countsAsAttempt } = FAILURE_CAUSES[cause];
+    this.failures[metric] = (this.failures[metric] ?? 0) + 1;
+    line.tries++;
+    if (countsAsAttempt) line.attempts++;
+    const decision = decideRetry(
+      { cause, attempts: line.attempts, tries: line.tries, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) },
+      this.#deps.settings.worker,
+      { now: this.#deps.clock.now(), deadline: this.deadline, random: this.#deps.random },
+    );
+    if (!decision.retry) {
+      this.#finishFailed(line, failure);
+      return;
+    }
+    const { response, ...withoutResponse } = failure;
+    line.failure = response && response.body.length > MAX_KEPT_ANSWER ? withoutResponse : failure;
+    this.#commits.setAttempts(line.index, line.attempts);
+    this.#held.backOff(line, decision.at);
+  }
+
+  #finishFailed(line: HeldLine, failure: LineFailure): void {
+    this.#held.letGo(line);
+    this.#commits.add(failedCallEntry(this.#batchId, line, failure));
+  }
+}
