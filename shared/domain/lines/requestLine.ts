@@ -45,13 +45,6 @@ export function checkLine(line: PhysicalLine, context: LineContext): CheckedLine
   return checkRequest(parsed.value, context);
 }
 
-/** Reads a line that Validate let through. Throws if it is not one: the file or the models are not those of Validate. */
-export function readRequestLine(line: PhysicalLine, context: LineContext): RequestLine {
-  const checked = checkLine(line, context);
-  if (checked.ok) return checked.request;
-  throw new Error(`Line ${line.line} was found good before, and now is not: ${checked.problems[0]?.code}`);
-}
-
 export function looksLikeHtml(text: string): boolean {
   return /^\s*<(!doctype\s+html|html[\s>]|head[\s>]|body[\s>]|!--)/i.test(text);
 }
