@@ -33,6 +33,7 @@ it('a sleep ends when its signal is aborted, with the signal’s own reason', as
 it('the log writes one JSON line with the fields, from its level up', () => {
   // In a process of its own: the logger holds on to the standard output that it found when it was made.
   const module = new URL('../../../shared/adapters/system/log.ts', import.meta.url).href;
+  const program = `import { createLog } from '${module}';
     const log = createLog({ service: 'getBatch', level: 'WARN' });
     log.info('not this');
     log.warn('this', { batch_id: 'batch_1' });`;
