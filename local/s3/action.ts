@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import type { BodyFiles, Piece } from './bodyFiles.ts';
+import type { Body, BodyFiles, Piece } from './bodyFiles.ts';
 import type { Checksum } from './checksums.ts';
 import { checksumElement } from './checksums.ts';
 import type { ObjectIndex, StoredHeaders, StoredObject } from './objectIndex.ts';
@@ -44,9 +44,8 @@ export function newObject(
   return { objectId, bytes, etag, modifiedMs: storage.now(), headers, ...(checksum ? { checksum } : {}) };
 }
 
-/** The pieces of a body that is one file; an empty body has none. */
-export const onePiece = (body: { bodyId: string; bytes: number }): Piece[] =>
-  body.bytes === 0 ? [] : [{ bodyId: body.bodyId, start: 0, bytes: body.bytes }];
+/** The pieces of an object that is one body; an empty object has none. */
+export const onePiece = (body: Body): Piece[] => (body.bytes === 0 ? [] : [{ ...body, start: 0 }]);
 
 /** As elements of an XML answer. */
 export const checksumContent = (checksum: { algorithm: Checksum['algorithm']; value: string } | undefined) =>

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { S3Error } from './s3Error.ts';
-import { type Authorization, equalSignatures, hmac, sha256Hex } from './signature.ts';
+import { type Authorization, equalSignatures, sha256Hex, sign } from './signature.ts';
 
 // A chunk's header is a hex length and a 64-digit signature; a trailer is one checksum and one signature.
 const MAX_LINE_BYTES = 4096;
@@ -70,7 +70,7 @@ class SignatureChain {
 
   #verify(kind: string, content: string, signature: string): void {
     const { signingKey, signedAt, scope } = this.#authorization;
-    const expected = hmac(signingKey, `${kind}\n${signedAt}\n${scope}\n${this.#previous}\n${content}`).toString('hex');
+    const expected = sign(signingKey, `${kind}\n${signedAt}\n${scope}\n${this.#previous}\n${content}`);
     if (!equalSignatures(expected, signature))
       throw new S3Error(
         'SignatureDoesNotMatch',

@@ -3,8 +3,11 @@ import { closeSync, mkdirSync, openSync, readdirSync, readSync, rmSync, writeFil
 import { type FileHandle, open, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 
-/** A run of an object's bytes: `bytes` bytes from the object's byte `start` on are the file `bodyId`, whole. */
-export type Piece = { bodyId: string; start: number; bytes: number };
+/** A body that was taken in: a file, or so small that the index keeps its `content` itself. */
+export type Body = { bodyId: string; bytes: number; content?: Buffer };
+
+/** A run of an object's bytes: a body, whole, from the object's byte `start` on. */
+export type Piece = Body & { start: number };
 
 // Up to this size one blocking call is cheaper than the three trips through the thread pool of open, write, close.
 const SMALL_BYTES = 128 * 1024;
@@ -31,8 +34,11 @@ export class BodyFiles {
     return join(this.#folder, bodyId.slice(0, 2), bodyId);
   }
 
-  /** Writes what the source yields into a new file; nothing stays if it throws. No file is made for no bytes. */
-  async write(source: AsyncIterable<Uint8Array>): Promise<{ bodyId: string; bytes: number }> {
+  /**
+   * Writes what the source yields into a new file; nothing stays if it throws. Makes no file of up to `inlineBytes`, but
+   * answers them as `content`.
+   */
+  async write(source: AsyncIterable<Uint8Array>, inlineBytes = 0): Promise<Body> {
     const bodyId = randomUUID();
     let bytes = 0;
     let batch: Uint8Array[] = [];
@@ -52,7 +58,8 @@ export class BodyFiles {
         bytes += chunk.length;
         if (batchBytes >= WRITE_BATCH_BYTES) await flush();
       }
-      if (!file && bytes > 0 && bytes <= SMALL_BYTES)
+      if (!file && bytes <= inlineBytes) return { bodyId, bytes, content: Buffer.concat(batch) };
+      if (!file && bytes <= SMALL_BYTES)
         writeFileSync(this.#path(bodyId), batch.length === 1 && batch[0] ? batch[0] : Buffer.concat(batch), {
           flag: 'wx',
         });
@@ -70,6 +77,10 @@ export class BodyFiles {
   readNow(pieces: Piece[], start: number, end: number): Buffer {
     const target = Buffer.allocUnsafe(end - start);
     for (const piece of overlapping(pieces, start, end)) {
+      if (piece.content) {
+        piece.content.copy(target, piece.start + piece.from - start, piece.from, piece.to);
+        continue;
+      }
       const file = openSync(this.#path(piece.bodyId), 'r');
       try {
         const read = readSync(file, target, piece.start + piece.from - start, piece.to - piece.from, piece.from);
@@ -101,6 +112,10 @@ export class BodyFiles {
   /** Bytes `start`…`end` (exclusive) of files that the caller holds. */
   async *read(pieces: Piece[], start: number, end: number): AsyncGenerator<Buffer> {
     for (const piece of overlapping(pieces, start, end)) {
+      if (piece.content) {
+        yield piece.content.subarray(piece.from, piece.to);
+        continue;
+      }
       await using file = await open(this.#path(piece.bodyId), 'r');
       for (let position = piece.from; position < piece.to; ) {
         const chunk = Buffer.allocUnsafeSlow(Math.min(READ_CHUNK_BYTES, piece.to - position));

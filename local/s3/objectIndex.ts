@@ -48,24 +48,27 @@ const SCHEMA = `
     etag TEXT NOT NULL, modified_ms INTEGER NOT NULL, headers TEXT NOT NULL, checksum TEXT,
     PRIMARY KEY (bucket, key)) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS pieces (object_id TEXT, start INTEGER, bytes INTEGER NOT NULL, body_id TEXT NOT NULL,
-    PRIMARY KEY (object_id, start)) WITHOUT ROWID;
+    content BLOB, PRIMARY KEY (object_id, start));
   CREATE TABLE IF NOT EXISTS uploads (upload_id TEXT PRIMARY KEY, upload TEXT NOT NULL) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS parts (upload_id TEXT, part_number INTEGER, body_id TEXT NOT NULL, part TEXT NOT NULL,
     PRIMARY KEY (upload_id, part_number)) WITHOUT ROWID;
 `;
 
 const STATEMENTS = {
-  hasBucket: 'SELECT 1 FROM buckets WHERE name = ?',
+  begin: 'BEGIN IMMEDIATE',
+  commit: 'COMMIT',
+  rollback: 'ROLLBACK',
+  buckets: 'SELECT name FROM buckets',
   addBucket: 'INSERT INTO buckets (name) VALUES (?) ON CONFLICT DO NOTHING',
   find: 'SELECT * FROM objects WHERE bucket = ? AND key = ?',
   put: 'INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
   remove: 'DELETE FROM objects WHERE bucket = ? AND key = ?',
   listFrom: 'SELECT * FROM objects WHERE bucket = ? AND key >= ? ORDER BY key LIMIT ?',
   listAfter: 'SELECT * FROM objects WHERE bucket = ? AND key > ? ORDER BY key LIMIT ?',
-  addPiece: 'INSERT INTO pieces VALUES (?, ?, ?, ?)',
+  addPiece: 'INSERT INTO pieces VALUES (?, ?, ?, ?, ?)',
   pieces:
-    'SELECT start, bytes, body_id FROM pieces WHERE object_id = ? AND start < ? AND start + bytes > ? ORDER BY start',
-  removePieces: 'DELETE FROM pieces WHERE object_id = ? RETURNING body_id',
+    'SELECT start, bytes, body_id, content FROM pieces WHERE object_id = ? AND start < ? AND start + bytes > ? ORDER BY start',
+  removePieces: 'DELETE FROM pieces WHERE object_id = ? RETURNING body_id, content IS NULL AS filed',
   addUpload: 'INSERT INTO uploads VALUES (?, ?)',
   findUpload: 'SELECT upload FROM uploads WHERE upload_id = ?',
   removeUpload: 'DELETE FROM uploads WHERE upload_id = ?',
@@ -73,12 +76,13 @@ const STATEMENTS = {
   putPart: 'INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?)',
   parts: 'SELECT part FROM parts WHERE upload_id = ? AND part_number > ? ORDER BY part_number LIMIT ?',
   removeParts: 'DELETE FROM parts WHERE upload_id = ? RETURNING body_id',
-  bodies: 'SELECT body_id FROM pieces UNION ALL SELECT body_id FROM parts',
+  bodies: 'SELECT body_id FROM pieces WHERE content IS NULL UNION ALL SELECT body_id FROM parts',
 } as const;
 
 /** What is in the buckets. Every call is one transaction and runs to its end before anything else does. */
 export class ObjectIndex {
   readonly #database: DatabaseSync;
+  readonly #buckets: Set<string>;
   readonly #sql: Record<keyof typeof STATEMENTS, StatementSync>;
 
   constructor(file: string) {
@@ -88,6 +92,7 @@ export class ObjectIndex {
     this.#sql = Object.fromEntries(
       Object.entries(STATEMENTS).map(([name, sql]) => [name, this.#database.prepare(sql)]),
     ) as Record<keyof typeof STATEMENTS, StatementSync>;
+    this.#buckets = new Set(this.#sql.buckets.all().map((row) => String(row.name)));
   }
 
   close(): void {
@@ -96,10 +101,11 @@ export class ObjectIndex {
 
   createBucket(name: string): void {
     this.#sql.addBucket.run(name);
+    this.#buckets.add(name);
   }
 
   requireBucket(name: string): void {
-    if (!this.#sql.hasBucket.get(name))
+    if (!this.#buckets.has(name))
       throw new S3Error('NoSuchBucket', 'The specified bucket does not exist', { BucketName: name });
   }
 
@@ -114,11 +120,14 @@ export class ObjectIndex {
       bodyId: String(row.body_id),
       start: Number(row.start),
       bytes: Number(row.bytes),
+      ...(row.content instanceof Uint8Array
+        ? { content: Buffer.from(row.content.buffer, row.content.byteOffset, row.content.byteLength) }
+        : {}),
     }));
   }
 
   /**
-   * Puts the object in the place of what was there, if `allow` does not throw. Answers the bodies that this frees.
+   * Puts the object in the place of what was there, if `allow` does not throw. Answers the files that this frees.
    * `upload` ends together with it.
    */
   put(
@@ -131,7 +140,7 @@ export class ObjectIndex {
     return this.#transaction(() => {
       const existing = this.find(at.bucket, at.key);
       allow(existing);
-      const freed = existing ? bodyIds(this.#sql.removePieces.all(existing.objectId)) : [];
+      const freed = existing ? this.#removePieces(existing) : [];
       const checksum = object.checksum ? JSON.stringify(object.checksum) : null;
       this.#sql.put.run(
         at.bucket,
@@ -143,7 +152,8 @@ export class ObjectIndex {
         JSON.stringify(object.headers),
         checksum,
       );
-      for (const piece of pieces) this.#sql.addPiece.run(object.objectId, piece.start, piece.bytes, piece.bodyId);
+      for (const piece of pieces)
+        this.#sql.addPiece.run(object.objectId, piece.start, piece.bytes, piece.bodyId, piece.content ?? null);
       if (!upload) return freed;
       const used = new Set(pieces.map((piece) => piece.bodyId));
       this.#sql.removeUpload.run(upload.uploadId);
@@ -151,14 +161,14 @@ export class ObjectIndex {
     });
   }
 
-  /** Answers the bodies that this frees; none where there was no such object. */
+  /** Answers the files that this frees; none where there was no such object. */
   remove(at: { bucket: string; key: string }, allow: (existing: StoredObject | undefined) => void): string[] {
     return this.#transaction(() => {
       const existing = this.find(at.bucket, at.key);
       allow(existing);
       if (!existing) return [];
       this.#sql.remove.run(at.bucket, at.key);
-      return bodyIds(this.#sql.removePieces.all(existing.objectId));
+      return this.#removePieces(existing);
     });
   }
 
@@ -177,7 +187,7 @@ export class ObjectIndex {
     return row && (JSON.parse(String(row.upload)) as Upload); // Written by addUpload, and by nothing else.
   }
 
-  /** Answers the body that this frees, or `no_upload`: it ended while the part was on its way. */
+  /** Answers the file that this frees, or `no_upload`: it ended while the part was on its way. */
   putPart(uploadId: string, part: Part): string[] | 'no_upload' {
     return this.#transaction(() => {
       if (!this.#sql.findUpload.get(uploadId)) return 'no_upload';
@@ -192,7 +202,7 @@ export class ObjectIndex {
     return this.#sql.parts.all(uploadId, after, limit).map((row) => JSON.parse(String(row.part)) as Part);
   }
 
-  /** Answers the bodies that this frees. */
+  /** Answers the files that this frees. */
   removeUpload(uploadId: string): string[] {
     return this.#transaction(() => {
       this.#sql.removeUpload.run(uploadId);
@@ -200,21 +210,25 @@ export class ObjectIndex {
     });
   }
 
-  /** Every body that a row names. */
+  /** Every file that a row names. */
   liveBodies(): Set<string> {
     const live = new Set<string>();
     for (const row of this.#sql.bodies.iterate()) live.add(String(row.body_id));
     return live;
   }
 
+  #removePieces(object: StoredObject): string[] {
+    return bodyIds(this.#sql.removePieces.all(object.objectId).filter((row) => row.filed === 1));
+  }
+
   #transaction<T>(work: () => T): T {
-    this.#database.exec('BEGIN IMMEDIATE');
+    this.#sql.begin.run();
     try {
       const result = work();
-      this.#database.exec('COMMIT');
+      this.#sql.commit.run();
       return result;
     } catch (error) {
-      if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
+      if (this.#database.isTransaction) this.#sql.rollback.run();
       throw error;
     }
   }

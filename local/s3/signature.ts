@@ -1,4 +1,4 @@
-import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
+import { createHmac, createSecretKey, hash, type KeyObject, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { S3Error } from './s3Error.ts';
 import type { S3Request } from './s3Request.ts';
@@ -9,7 +9,7 @@ export type Credentials = { accessKeyId: string; secretAccessKey: string };
 export type Authorization = {
   payload: string;
   signature: string;
-  signingKey: Buffer;
+  signingKey: KeyObject;
   scope: string;
   signedAt: string;
 };
@@ -31,22 +31,30 @@ const MAX_SKEW_MS = 15 * 60_000;
 // The longest that a pre-signed URL may be good for: 7 days (S3 user guide, "Limiting presigned URL capabilities").
 const MAX_EXPIRES_SECONDS = 604_800;
 
-export const sha256Hex = (content: string) => createHash('sha256').update(content).digest('hex');
-export const hmac = (key: Buffer | string, content: string) => createHmac('sha256', key).update(content).digest();
+export const sha256Hex = (content: string) => hash('sha256', content);
+const hmac = (key: Buffer | KeyObject | string, content: string) => createHmac('sha256', key).update(content);
+
+/** The key that signs within a scope (`date/region/service/aws4_request`). */
+export function deriveSigningKey(secretAccessKey: string, scope: string): KeyObject {
+  let key = Buffer.from(`AWS4${secretAccessKey}`);
+  for (const part of scope.split('/')) key = hmac(key, part).digest();
+  return createSecretKey(key);
+}
+
+export const sign = (key: KeyObject, stringToSign: string) => hmac(key, stringToSign).digest('hex');
 
 /** Verifies Signature Version 4, in the header or in the query, or throws as S3 would answer. */
 export function createVerifier(options: { credentials: Credentials; region: string; now: () => number }) {
-  const keys = new Map<string, Buffer>();
+  const keys = new Map<string, KeyObject>();
 
-  function signingKey(scope: string): Buffer {
+  function signingKey(scope: string): KeyObject {
     const kept = keys.get(scope);
     if (kept) return kept;
-    const key = scope
-      .split('/')
-      .reduce<Buffer | string>((key, part) => hmac(key, part), `AWS4${options.credentials.secretAccessKey}`);
+    const key = deriveSigningKey(options.credentials.secretAccessKey, scope);
+    // A scope a day; a clock that is moved about in a test makes no leak.
     if (keys.size > 100) keys.clear();
-    keys.set(scope, key as Buffer); // A scope has four parts (checked), so the reduction made a digest.
-    return key as Buffer;
+    keys.set(scope, key);
+    return key;
   }
 
   return function verify(request: SignedRequest): Authorization {
@@ -68,7 +76,7 @@ export function createVerifier(options: { credentials: Credentials; region: stri
     const canonical = canonicalRequest(request, claim);
     const key = signingKey(claim.scope);
     const stringToSign = `${ALGORITHM}\n${claim.signedAt}\n${claim.scope}\n${sha256Hex(canonical)}`;
-    if (!equalSignatures(hmac(key, stringToSign).toString('hex'), claim.signature))
+    if (!equalSignatures(sign(key, stringToSign), claim.signature))
       throw new S3Error(
         'SignatureDoesNotMatch',
         'The request signature we calculated does not match the signature you provided. Check your key and signing method.',

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { decodeAwsChunked } from '../../../local/s3/awsChunked.ts';
-import { type Authorization, hmac } from '../../../local/s3/signature.ts';
+import { type Authorization, deriveSigningKey } from '../../../local/s3/signature.ts';
 
 async function* inSlices(bytes: Buffer, sizes: number[]): AsyncGenerator<Buffer> {
   let from = 0;
@@ -27,10 +27,7 @@ const documented = (seedSignature: string): Authorization => ({
   signature: seedSignature,
   scope: '20130524/us-east-1/s3/aws4_request',
   signedAt: '20130524T000000Z',
-  signingKey: ['20130524', 'us-east-1', 's3', 'aws4_request'].reduce<Buffer>(
-    (key, part) => hmac(key, part),
-    Buffer.from('AWS4wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY'),
-  ),
+  signingKey: deriveSigningKey('wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY', '20130524/us-east-1/s3/aws4_request'),
 });
 
 const framed = (signatures: [string, string, string], trailer = '') =>
