@@ -3,29 +3,37 @@ import type { InvocationResult } from './functions/invocation.ts';
 import { ACCOUNT, REGION } from './template/localNames.ts';
 import type { SchedulePlan } from './template/plan.ts';
 
-/** The first time comes soon after the start, so that what a restart left behind is taken up at once. */
-const FIRST_AFTER_MS = 1_000;
+/**
+ * The first runs come soon after the start, and not at the rate: what the last run left behind is taken up at once, or
+ * as soon as it is due.
+ */
+const FIRST_AFTER_MS = [1_000, 10_000, 20_000] as const;
 
 /** Fires each schedule at its rate, one run of it at a time. What a function answers is not looked at. */
 export function startSchedules(
   schedules: readonly SchedulePlan[],
   invoke: (functionArn: string, event: unknown) => Promise<InvocationResult>,
-  firstAfterMs = FIRST_AFTER_MS,
+  firstAfterMs: readonly number[] = FIRST_AFTER_MS,
 ): { close(): void } {
+  const begun = Date.now();
   const timers = new Map<SchedulePlan, NodeJS.Timeout>();
   let closed = false;
   const fire = async (schedule: SchedulePlan): Promise<void> => {
     const startedAt = Date.now();
     await invoke(schedule.functionArn, schedule.input ?? scheduledEvent(schedule, new Date(startedAt)));
-    if (!closed) plan(schedule, Math.max(0, startedAt + schedule.everyMs - Date.now()));
+    if (!closed) plan(schedule, nextAt(schedule, startedAt));
   };
-  const plan = (schedule: SchedulePlan, afterMs: number) => {
+  const nextAt = (schedule: SchedulePlan, startedAt: number): number => {
+    const early = firstAfterMs.map((afterMs) => begun + afterMs).find((at) => at > startedAt);
+    return Math.min(early ?? Number.POSITIVE_INFINITY, startedAt + schedule.everyMs);
+  };
+  const plan = (schedule: SchedulePlan, at: number) => {
     timers.set(
       schedule,
-      setTimeout(() => void fire(schedule), afterMs),
+      setTimeout(() => void fire(schedule), Math.max(0, at - Date.now())),
     );
   };
-  for (const schedule of schedules) plan(schedule, Math.min(firstAfterMs, schedule.everyMs));
+  for (const schedule of schedules) plan(schedule, nextAt(schedule, begun));
   return {
     close() {
       closed = true;
