@@ -133,7 +133,7 @@ export class BatchFunctions extends Construct {
     const tableActions = (rights.table ?? []).flatMap((word) =>
       word === 'read'
         ? ['dynamodb:GetItem', 'dynamodb:BatchGetItem', 'dynamodb:Query']
-        : ['dynamodb:PutItem', 'dynamodb:UpdateItem', 'dynamodb:DeleteItem'],
+        : ['dynamodb:PutItem', 'dynamodb:UpdateItem'],
     );
     if (tableActions.length > 0) allow(tableActions, [table.tableArn, `${table.tableArn}/index/*`]);
 

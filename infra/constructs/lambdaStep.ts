@@ -3,6 +3,7 @@ import type * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as sfn from 'aws-cdk-lib/aws-stepfunctions';
 import * as tasks from 'aws-cdk-lib/aws-stepfunctions-tasks';
 import type { Construct } from 'constructs';
+import { FINAL_ERRORS } from '../../shared/contract/steps.ts';
 
 /** What the Lambda service itself can fail with; CDK's default list leaves out the throttle. */
 const SERVICE_ERRORS = [
@@ -12,9 +13,6 @@ const SERVICE_ERRORS = [
   'Lambda.SdkClientException',
   'Lambda.TooManyRequestsException',
 ];
-
-/** Errors that another try of the same step would meet again. */
-export const FINAL_ERRORS = ['StepContractError', 'StepGaveUp'];
 
 /**
  * A task that runs one function. Its state is the function's input and its answer the next state. A throttle waits up

@@ -23,7 +23,7 @@ export type VariableName = (typeof VARIABLE_NAMES)[number];
 type FileKind = 'uploads' | 'inputs' | 'shards' | 'parts' | 'outputs';
 
 export type Rights = {
-  /** `read`: GetItem, BatchGetItem and Query on the table and its indexes; `write`: Put, Update, Delete. */
+  /** `read`: GetItem, BatchGetItem and Query on the table and its indexes; `write`: PutItem and UpdateItem. */
   table?: readonly ('read' | 'write')[];
   /**
    * By kind of object. `read`: GetObject (for a missing key S3 answers 404 only to who may list the bucket, else 403);

@@ -84,3 +84,16 @@ export type StepOutput<S extends StepName> = z.output<(typeof steps)[S]['output'
 
 /** A child execution's history ends at 25,000 events; a loop of RunShard costs about 9 with its Wait. */
 export const MAX_SHARD_TURNS = 1_000;
+
+/** Names of errors that another try of the same step would meet again: the machines do not retry them. */
+export const FINAL_ERRORS = [
+  'InvalidStepInput',
+  'InvalidStepOutput',
+  'StoredRecordInvalid',
+  'InputRejected',
+  'FileChanged',
+  'FileMissing',
+  'NoProgress',
+  'FinalizedTooEarly',
+  'ResultsInconsistent',
+];

@@ -1,9 +1,10 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import validateAsl from 'asl-validator';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { functions } from '../../shared/contract/functions.ts';
 import { routes } from '../../shared/contract/routes.ts';
+import { FINAL_ERRORS } from '../../shared/contract/steps.ts';
 import { machineText, ofType, type Resource, synthesize, type Template } from './synth.ts';
 
 let template: Template;
@@ -93,7 +94,7 @@ describe('functions', () => {
 describe('rights', () => {
   const logs = ['logs:CreateLogStream', 'logs:PutLogEvents'];
   const tableRead = ['dynamodb:BatchGetItem', 'dynamodb:GetItem', 'dynamodb:Query'];
-  const tableWrite = ['dynamodb:DeleteItem', 'dynamodb:PutItem', 'dynamodb:UpdateItem'];
+  const tableWrite = ['dynamodb:PutItem', 'dynamodb:UpdateItem'];
 
   test.each([
     ['FunctionsHttpGetHealth', logs],
@@ -245,6 +246,14 @@ describe('the machines', () => {
     const tasks = JSON.stringify(definition('BatchMachine')).match(/"TimeoutSeconds":930/g);
     expect(tasks).toHaveLength(4);
   });
+});
+
+test('errors that a step is not retried for are names that the code throws', () => {
+  const sources = readdirSync(join(import.meta.dirname, '../../shared'), { recursive: true, encoding: 'utf8' })
+    .filter((path) => path.endsWith('.ts'))
+    .map((path) => readFileSync(join(import.meta.dirname, '../../shared', path), 'utf8'))
+    .join('\n');
+  for (const name of FINAL_ERRORS) expect(sources).toContain(`readonly name = '${name}'`);
 });
 
 test('the check runs each minute', () => {
