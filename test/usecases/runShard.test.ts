@@ -272,6 +272,7 @@ describe('the end of a turn', () => {
     expect(await runShard(deps, step, LONG)).toMatchObject({ next: 'end' });
     const { results } = await expectEachLineOnce(batch, 1);
     expect(results[0]?.json).toMatchObject({ error: { code: 'model_unavailable' }, attempts: 5 });
+    expect(new Set(server.requests.map((request) => request.idempotencyKey)).size).toBe(1);
   });
 
   it('calls off what is in flight when the control record says stop, and keeps what was answered', async () => {
