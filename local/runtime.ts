@@ -1,3 +1,4 @@
+import { constants, cpSync, rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { GetSecretValueCommand, SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
@@ -30,8 +31,6 @@ export type LocalRunOptions = {
   modelServer?: ModelServer;
   /** Merged into the settings of the stage `local`. */
   settings?: Record<string, unknown>;
-  /** Where synthesized stacks are kept, to be shared between runs; the data folder unless given. */
-  synthDir?: string;
   /** Where `MODEL_API_KEY` is looked up. */
   environment?: Record<string, string | undefined>;
   onProgress?: (text: string) => void;
@@ -82,13 +81,16 @@ export async function startLocalRun(options: LocalRunOptions): Promise<LocalRun>
 }
 
 async function makePlan(options: LocalRunOptions, folder: DataFolder): Promise<LocalPlan> {
-  const { modelServer, environment = {}, synthDir } = options;
+  const { modelServer, environment = {} } = options;
   const modelsFile = modelServer
     ? writeModelsFile(folder.path, modelServer, Boolean(environment.MODEL_API_KEY))
     : resolve(options.modelsFile ?? join(ROOT, 'models.json'));
   options.onProgress?.('Synthesizing the stack');
-  const cacheDir = synthDir ?? join(folder.path, 'synth');
-  const dir = await synthesize({ cacheDir, modelsFile, settings: options.settings ?? {} });
+  const synthesized = await synthesize({ modelsFile, settings: options.settings ?? {} });
+  // The run's own copy: sandboxes load from it as long as it is up, and the cache drops what is old.
+  const dir = join(folder.path, 'cdk.out');
+  rmSync(dir, { recursive: true, force: true });
+  cpSync(synthesized, dir, { recursive: true, mode: constants.COPYFILE_FICLONE });
   const plan = planFromAssembly(readAssembly(dir));
   return { ...plan, secrets: fillModelKeys(plan.secrets, plan.functions, environment) };
 }

@@ -28,16 +28,18 @@ const SOURCES = [
   'package-lock.json',
 ];
 
+/** Assemblies by a hash of what they are made from, shared by all local runs of this checkout. */
+export const SYNTH_CACHE = join(ROOT, 'node_modules', '.cache', 'batch-api', 'synth');
+
 export type SynthOptions = {
-  /** Assemblies are kept here by a hash of what they are made from. */
-  cacheDir: string;
+  cacheDir?: string;
   modelsFile: string;
   /** Merged into the settings of the stage `local`. */
   settings: Record<string, unknown>;
 };
 
 /** Synthesizes the stage `local` as `cdk deploy` would, unless that was done before; answers the assembly's folder. */
-export async function synthesize({ cacheDir, modelsFile, settings }: SynthOptions): Promise<string> {
+export async function synthesize({ cacheDir = SYNTH_CACHE, modelsFile, settings }: SynthOptions): Promise<string> {
   const context = JSON.stringify({ stage: 'local', models: modelsFile, settings });
   const dir = join(cacheDir, sourceHash(modelsFile, context));
   if (existsSync(dir)) {

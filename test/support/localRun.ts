@@ -1,11 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { type LocalRun, type LocalRunOptions, startLocalRun } from '../../local/runtime.ts';
-
-/** Synthesized stacks by a hash of their sources, so that unchanged ones are made once over all tests and runs. */
-export const SYNTH_DIR = fileURLToPath(new URL('../../node_modules/.cache/batch-api/synth', import.meta.url));
 
 /** What tests wait for comes soon: a lost batch is looked at after 2 s, a notification is tried again after 1 s. */
 export const TEST_SETTINGS = {
@@ -35,7 +31,7 @@ export type Answer = { status: number; headers: Headers; body: any };
  */
 export async function startTestRun(options: Partial<LocalRunOptions> = {}): Promise<TestRun> {
   const dataDir = options.dataDir ?? (await makeDataDir());
-  const run = await startLocalRun({ port: 0, synthDir: SYNTH_DIR, settings: TEST_SETTINGS, ...options, dataDir });
+  const run = await startLocalRun({ port: 0, settings: TEST_SETTINGS, ...options, dataDir });
   const call = async (
     method: string,
     path: string,

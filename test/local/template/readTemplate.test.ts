@@ -6,7 +6,6 @@ import { ROOT, synthesize } from '../../../local/synth.ts';
 import { type Assembly, parseTemplate, readAssembly } from '../../../local/template/assembly.ts';
 import { planFromAssembly } from '../../../local/template/readTemplate.ts';
 import { DEFAULT_ROUTE_FUNCTION, routes } from '../../../shared/contract/routes.ts';
-import { SYNTH_DIR } from '../../support/localRun.ts';
 
 const fn = (properties: Record<string, unknown> = {}) => ({
   Type: 'AWS::Lambda::Function',
@@ -211,7 +210,7 @@ describe('what is not known is an error that names it', () => {
 
 describe('the real template', () => {
   it('gives every route of the contract a function whose bundle is there, and stable names', async () => {
-    const dir = await synthesize({ cacheDir: SYNTH_DIR, modelsFile: join(ROOT, 'models.json'), settings: {} });
+    const dir = await synthesize({ modelsFile: join(ROOT, 'models.json'), settings: {} });
     const real = planFromAssembly(readAssembly(dir));
     expect(real.routes.map(({ method, path }) => `${method} ${path}`).sort()).toEqual(
       ['ANY $default', ...Object.values(routes).map(({ method, path }) => `${method} ${path}`)].sort(),
