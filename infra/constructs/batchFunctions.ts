@@ -101,7 +101,7 @@ export class BatchFunctions extends Construct {
         ? { reservedConcurrentExecutions: stage.reservedWorkers }
         : {}),
     });
-    this.grant(made, spec.rights);
+    this.grant(made, spec.rights, name);
     return made;
   }
 
@@ -126,7 +126,7 @@ export class BatchFunctions extends Construct {
     );
   }
 
-  private grant(made: lambda.Function, rights: FunctionSpec['rights']): void {
+  private grant(made: lambda.Function, rights: FunctionSpec['rights'], name: FunctionName): void {
     const { table, bucket, secrets, stage } = this.props;
     const allow = (actions: string[], resources: string[]) =>
       made.addToRolePolicy(new iam.PolicyStatement({ actions, resources }));
@@ -142,11 +142,10 @@ export class BatchFunctions extends Construct {
     const { read, write, delete: remove } = rights.files ?? {};
     if (read) allow(['s3:GetObject'], objects(read));
     if (write) allow(['s3:PutObject', 's3:AbortMultipartUpload', 's3:ListMultipartUploadParts'], objects(write));
-    if (remove) {
-      allow(['s3:DeleteObject'], objects(remove));
-      // Without it S3 answers 403 for a key that is not there, which the steps must tell from a refusal.
-      allow(['s3:ListBucket'], [bucket.bucketArn]);
-    }
+    if (remove) allow(['s3:DeleteObject'], objects(remove));
+    // Without it S3 answers 403 for a key that is not there, which the steps must tell from a refusal. The API only
+    // signs URLs and needs it not.
+    if (rights.files && name.startsWith('workflow/')) allow(['s3:ListBucket'], [bucket.bucketArn]);
     const { partition } = Stack.of(this);
     const inputBuckets = rights.inputBuckets ? stage.settings.inputBuckets : [];
     if (inputBuckets.length > 0)
