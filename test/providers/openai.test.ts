@@ -113,7 +113,12 @@ describe('the OpenAI-compatible provider', () => {
   });
 
   it('says so where the other side does not speak HTTP', async () => {
-    const server = createServer((socket) => socket.on('error', () => {}).resume().end('SSH-2.0-nothing\r\n'));
+    const server = createServer((socket) =>
+      socket
+        .on('error', () => {})
+        .resume()
+        .end('SSH-2.0-nothing\r\n'),
+    );
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     closers.push(() => new Promise((resolve) => server.close(resolve)));
     const address = server.address();
