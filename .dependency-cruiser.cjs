@@ -14,17 +14,42 @@ const only = (name, from, to, comment) => ({
 
 module.exports = {
   forbidden: [
-    { name: 'no-circular', severity: 'error', from: {}, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
+    {
+      name: 'no-circular',
+      severity: 'error',
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
     only('domain-is-pure', '^shared/domain/', '^shared/domain/', 'The domain knows nothing but itself.'),
     only('contract-knows-domain', '^shared/contract/', '^shared/(contract|domain)/', 'The contract knows the domain.'),
     only('ports-know-domain', '^shared/ports\\.ts$', '^shared/domain/', 'Ports are named in terms of the domain.'),
-    only('usecases', '^shared/usecases/', '^shared/(usecases|domain|contract|ports\\.ts)', 'Use cases reach the world by ports.'),
-    only('adapters', '^shared/adapters/([^/]+)/', '^shared/(adapters/$1/|domain|contract|ports\\.ts)', 'An adapter knows no use case and no other adapter.'),
-    only('providers', '^shared/providers/', '^shared/(providers|domain|ports\\.ts)', 'A provider knows the port that it implements.'),
+    only(
+      'usecases',
+      '^shared/usecases/',
+      '^shared/(usecases|domain|contract|ports\\.ts)',
+      'Use cases reach the world by ports.',
+    ),
+    only(
+      'adapters',
+      '^shared/adapters/([^/]+)/',
+      '^shared/(adapters/$1/|domain|contract|ports\\.ts)',
+      'An adapter knows no use case and no other adapter.',
+    ),
+    only(
+      'providers',
+      '^shared/providers/',
+      '^shared/(providers|domain|ports\\.ts)',
+      'A provider knows the port that it implements.',
+    ),
     only('lambda', '^shared/lambda/', '^shared/', 'The Lambda shell composes what is in shared.'),
     only('functions', '^functions/', '^shared/', 'A handler composes; it never uses another.'),
     only('infra', '^infra/', '^(infra|shared/(contract|domain))/', 'The stack refers to functions by path.'),
-    only('local', '^local/', '^(local|shared/contract|shared/domain)/', 'The local run reads the template, not the code.'),
+    only(
+      'local',
+      '^local/',
+      '^(local|shared/contract|shared/domain)/',
+      'The local run reads the template, not the code.',
+    ),
     only('cli', '^cli/', '^(cli|shared/contract|shared/domain)/', 'The command line is a client of the API.'),
     {
       name: 'product-does-not-know-aws-twice',
