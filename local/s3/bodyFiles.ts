@@ -11,6 +11,11 @@ export type Piece = Body & { start: number };
 
 // Up to this size one blocking call is cheaper than the three trips through the thread pool of open, write, close.
 const SMALL_BYTES = 128 * 1024;
+/**
+ * What the index keeps itself: making a file costs ten times what a row of this size does; beyond it rows cost more
+ * (sqlite.org/intern-v-extern-blob.html).
+ */
+export const INLINE_BYTES = 32 * 1024;
 const WRITE_BATCH_BYTES = 1024 * 1024;
 const READ_CHUNK_BYTES = 256 * 1024;
 
@@ -144,7 +149,7 @@ export class BodyFiles {
     for (const folder of readdirSync(this.#folder))
       for (const bodyId of readdirSync(join(this.#folder, folder)))
         if (!live.has(bodyId)) {
-          rmSync(this.#path(bodyId), { force: true });
+          rmSync(join(this.#folder, folder, bodyId), { force: true });
           removed++;
         }
     return removed;

@@ -112,7 +112,8 @@ export function findOperation(request: S3Request): Operation {
   if (!operation || request.bucket === '') {
     const parameters = asked.length > 0 ? ` with ${asked.join(', ')}` : '';
     const name =
-      request.query.get('x-id') ?? `${request.method} on ${request.bucket === '' ? 'the service' : `a ${on}`}`;
+      request.query.get('x-id') ??
+      `${request.method} on ${request.bucket === '' ? 'the service' : on === 'object' ? 'an object' : 'a bucket'}`;
     throw new S3Error('NotImplemented', `The local S3 does not implement ${name}${parameters}.`, { Operation: name });
   }
   for (const header of amzHeaderNames(request))

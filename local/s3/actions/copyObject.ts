@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { type Action, answerXml, checksumContent, newObject, onePiece } from '../action.ts';
+import { INLINE_BYTES } from '../bodyFiles.ts';
 import { type ChecksumAlgorithm, createDigest } from '../checksums.ts';
 import { writeConditions } from '../conditions.ts';
 import { S3Error } from '../s3Error.ts';
@@ -29,7 +30,7 @@ export const copyObject: Action = async (storage, request, response) => {
     }
   }
 
-  const body = await storage.bodies.write(content());
+  const body = await storage.bodies.write(content(), INLINE_BYTES);
   const checksum =
     algorithm && digest ? ({ algorithm, value: digest.base64(), type: 'FULL_OBJECT' } as const) : undefined;
   const object = newObject(storage, body.bodyId, body.bytes, md5.digest('hex'), headers, checksum);

@@ -1,11 +1,9 @@
 import { type Action, answer, newObject, onePiece } from '../action.ts';
+import { INLINE_BYTES } from '../bodyFiles.ts';
 import { checksumHeader } from '../checksums.ts';
 import { writeConditions } from '../conditions.ts';
 import { openPayload } from '../payload.ts';
 import { readStoredHeaders } from '../storedHeaders.ts';
-
-// Making a file costs ten times what a row of this size does; beyond it, rows cost more (sqlite.org/intern-v-extern-blob.html).
-const INLINE_BYTES = 32 * 1024;
 
 export const putObject: Action = async (storage, request, response) => {
   const allow = writeConditions(request);

@@ -19,9 +19,12 @@ beforeAll(async () => {
 });
 afterAll(() => s3.close());
 
+// Larger than what the index keeps itself, so that it is a file.
+const BODY = 'body'.repeat(10_000);
+
 const md5 = (body: Uint8Array | string) => createHash('md5').update(body).digest('hex');
 const put = (key: string, input: Partial<PutObjectCommandInput> = {}) =>
-  s3.client.send(new PutObjectCommand({ Bucket: s3.bucket, Key: key, Body: 'body', ...input }));
+  s3.client.send(new PutObjectCommand({ Bucket: s3.bucket, Key: key, Body: BODY, ...input }));
 const get = async (key: string) => {
   const answer = await s3.client.send(new GetObjectCommand({ Bucket: s3.bucket, Key: key }));
   return { ...answer, body: Buffer.from((await answer.Body?.transformToByteArray()) ?? []) };
@@ -110,11 +113,14 @@ describe('PutObject', () => {
   });
 
   it('replaces an object, and the old body leaves the disk', async () => {
-    await put('replaced', { Body: 'one' });
+    await put('replaced');
     const before = bodiesOnDisk();
-    await put('replaced', { Body: 'two' });
-    expect((await get('replaced')).body.toString()).toBe('two');
+    await put('replaced', { Body: 'x'.repeat(50_000) });
+    expect((await get('replaced')).body.toString()).toBe('x'.repeat(50_000));
     expect(bodiesOnDisk()).toBe(before);
+    await put('replaced', { Body: 'small' });
+    expect(bodiesOnDisk()).toBe(before - 1);
+    expect((await get('replaced')).body.toString()).toBe('small');
   });
 
   it('refuses metadata over 2 KB, a key over 1,024 bytes and a bucket that is not there', async () => {
@@ -141,7 +147,7 @@ describe('conditional writes', () => {
       name: 'PreconditionFailed',
       $metadata: { httpStatusCode: 412 },
     });
-    expect((await get('once')).body.toString()).toBe('body');
+    expect((await get('once')).body.toString()).toBe(BODY);
   });
 
   it('of many writers at once, one wins', async () => {
