@@ -11,6 +11,12 @@ export function createS3Client(config: S3ClientConfig = {}): S3Client {
   return new S3Client({
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
+    requestHandler: {
+      connectionTimeout: 5_000,
+      // Without it a peer that vanished is waited for until the function's own timeout. A reader that pauses longer
+      // loses its connection too, and goes on by itself (rangedRead.ts).
+      socketTimeout: 60_000,
+    },
     ...config,
   });
 }

@@ -22,7 +22,7 @@ afterEach(() => rm(dataDir, { recursive: true, force: true }));
 
 /** The server in a process of its own, so that it can be killed. */
 async function startChild(): Promise<{ child: ChildProcess; url: string }> {
-  const child = fork(join(import.meta.dirname, 's3Process.ts'), [dataDir]);
+  const child = fork(new URL('./s3Process.ts', import.meta.url), [dataDir]);
   const url = await new Promise<string>((resolve, reject) => {
     child.once('message', (message) => resolve(String(message)));
     child.once('exit', (code) => reject(new Error(`The server ended with ${code}.`)));

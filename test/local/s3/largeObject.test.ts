@@ -22,7 +22,7 @@ const message = () => new Promise<unknown>((resolve) => child.once('message', re
 
 beforeAll(async () => {
   dataDir = await mkdtemp(join(tmpdir(), 'local-s3-'));
-  child = fork(join(import.meta.dirname, 's3Process.ts'), [dataDir]);
+  child = fork(new URL('./s3Process.ts', import.meta.url), [dataDir]);
   const { region, credentials } = LOCAL_S3;
   client = createS3Client({ region, credentials, endpoint: String(await message()) });
 });
