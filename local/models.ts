@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { ModelEndpoint } from '../shared/domain/modelEndpoints.ts';
 import type { ModelsFile } from '../shared/domain/models.ts';
 import { StartError } from './dataFolder.ts';
 import type { FunctionPlan, SecretPlan } from './template/plan.ts';
@@ -20,16 +21,17 @@ export function writeModelsFile(dataDir: string, server: ModelServer, wantsKey: 
     throw new StartError('--model-url needs --model NAME, --embedding-model NAME, or both');
   }
   const provider = 'server';
+  const endpoints = new Map<string, ModelEndpoint[]>();
+  if (model !== undefined) endpoints.set(model, ['chat/completions', 'completions', 'responses']);
+  if (embeddingModel !== undefined) {
+    // One name may stand for both.
+    endpoints.set(embeddingModel, [...(endpoints.get(embeddingModel) ?? []), 'embeddings']);
+  }
   const file: ModelsFile = {
     providers: { [provider]: { kind: 'openai', base_url: url.replace(/\/+$/, ''), api_key: wantsKey } },
-    models: {
-      ...(model === undefined
-        ? {}
-        : { [model]: { provider, model, endpoints: ['chat/completions', 'completions', 'responses'] } }),
-      ...(embeddingModel === undefined
-        ? {}
-        : { [embeddingModel]: { provider, model: embeddingModel, endpoints: ['embeddings'] } }),
-    },
+    models: Object.fromEntries(
+      [...endpoints].map(([name, served]) => [name, { provider, model: name, endpoints: served }]),
+    ),
     agents: model === undefined ? {} : { '*': { model } },
     ...(embeddingModel === undefined ? {} : { vectors: { model: embeddingModel } }),
   };
