@@ -227,7 +227,7 @@ describe('finalizing a batch with lines that were not run', () => {
       { line: 3, custom_id: customId(3), response: null, error: { code: 'batch_failed' }, attempts: 0 },
     ]);
     expect((await world.batches.getDetail(head.batchId))?.errors[0]).toEqual({
-      code: 'step_died',
+      code: 'processing_failed',
       line: null,
       message,
       param: null,
@@ -287,7 +287,12 @@ describe('finalizing a batch that ended while validating', () => {
     await world.batches.setErrors(created.batchId, [
       { code: 'invalid_line', line: 3, message: 'Not an object', param: 'custom_id' },
     ]);
-    await world.batches.fixOutcome(created, { kind: 'failed', reason: 'invalid_input', fixedAt: world.clock.now() });
+    await world.batches.fixOutcome(created, {
+      kind: 'failed',
+      reason: 'invalid_input',
+      message: '1 of 5 lines is not valid.',
+      fixedAt: world.clock.now(),
+    });
     await finalize(created);
     const { ended, output, errors } = await results(created);
     expect(ended).toMatchObject({ status: 'failed', requestCounts: { total: 1, completed: 0, failed: 1 } });

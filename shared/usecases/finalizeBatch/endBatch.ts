@@ -7,6 +7,7 @@ import {
   type StoredFile,
 } from '../../domain/batch.ts';
 import { type EndedStatus, isEnded } from '../../domain/batchStatus.ts';
+import { LINE_ERROR_CODES } from '../../domain/errors.ts';
 import type { Ports } from '../../ports.ts';
 import { readPlan } from '../readPlan.ts';
 import type { Gathering, Progress } from './checkpoint.ts';
@@ -85,8 +86,10 @@ async function firstErrors(deps: Deps, { head, gathering, progress }: Gathered):
   const before = (await deps.batches.getDetail(head.batchId))?.errors ?? [];
   const ofBatch = before.filter(({ line }) => line === null);
   const { kind, reason, message } = gathering.outcome;
-  if (kind === 'failed' && message !== undefined && ofBatch.length === 0) {
-    ofBatch.push({ code: reason, line: null, message, param: null });
+  // Bad input is explained by its lines, or by the entry that Fetch has left.
+  if (kind === 'failed' && reason !== 'invalid_input' && message !== undefined && ofBatch.length === 0) {
+    const code = LINE_ERROR_CODES.find((known) => known === reason) ?? 'processing_failed';
+    ofBatch.push({ code, line: null, message, param: null });
   }
   const params = new Map(before.map(({ line, code, param }) => [`${line} ${code}`, param]));
   const ofLines = progress.errors.map((error) => ({
