@@ -244,7 +244,7 @@ export type FileStore = {
   signUpload(key: string, options: { expiresSeconds: number; bytes: number; contentType: string }): Promise<string>;
 };
 
-/** Enough to go on with an upload in another process. Parts are listed from S3. `tail`: bytes after the last part. */
+/** Enough to go on with an upload in another process. `bytes`: all that was written; `tail`: those after the last part. */
 export type UploadState = { uploadId: string; parts: number; bytes: number; tail: Uint8Array };
 
 export type FileUpload = {

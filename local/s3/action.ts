@@ -13,7 +13,8 @@ export type Storage = { index: ObjectIndex; bodies: BodyFiles; now(): number };
 export type Action = (storage: Storage, request: S3Request, response: ServerResponse) => Promise<void> | void;
 
 export function answer(response: ServerResponse, status: number, headers: Record<string, string> = {}): void {
-  response.writeHead(status, headers);
+  // A 204 has no body by its nature; the rest say so, or an empty chunked one is sent.
+  response.writeHead(status, status === 204 ? headers : { ...headers, 'content-length': '0' });
   response.end();
 }
 
