@@ -15,6 +15,7 @@ import type {
 import type { BatchStatus } from './domain/batchStatus.ts';
 import type { Control } from './domain/control.ts';
 import type { ModelEndpoint } from './domain/modelEndpoints.ts';
+import type { WebhookSecret } from './domain/notifications/signature.ts';
 import type { Role } from './domain/roles.ts';
 import type { ShardCommit, ShardRange, ShardRecord } from './domain/shard.ts';
 
@@ -191,7 +192,6 @@ export type ApiKeyStore = {
   revoke(keyId: string, now: number): Promise<'revoked' | 'not_found'>;
 };
 
-export type WebhookSecret = { secret: string; createdAt: number; previous?: { secret: string; validUntil: number } };
 export type WebhookSecretStore = {
   /** `candidate` is kept if the project has none yet. */
   getOrCreate(projectId: string, candidate: WebhookSecret): Promise<WebhookSecret>;

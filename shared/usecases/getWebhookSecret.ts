@@ -1,16 +1,12 @@
-import type { Ports, WebhookSecret } from '../ports.ts';
-import type { ProjectCaller } from './authenticate.ts';
+import { newWebhookSecret, WEBHOOK_SECRET_BYTES, type WebhookSecret } from '../domain/notifications/signature.ts';
+import type { Ports } from '../ports.ts';
 
-/** Standard Webhooks asks for 24 to 64 bytes. */
-const SECRET_BYTES = 32;
+type Deps = Pick<Ports, 'webhookSecrets' | 'clock' | 'ids'>;
 
 /** The project's signing secret; made at its first use, by whoever comes first. */
 export function getWebhookSecret(
-  deps: Pick<Ports, 'webhookSecrets' | 'clock' | 'ids'>,
-  { projectId }: Pick<ProjectCaller, 'projectId'>,
+  { webhookSecrets, clock, ids }: Deps,
+  { projectId }: { projectId: string },
 ): Promise<WebhookSecret> {
-  return deps.webhookSecrets.getOrCreate(projectId, {
-    secret: `whsec_${Buffer.from(deps.ids.secretBytes(SECRET_BYTES)).toString('base64')}`,
-    createdAt: deps.clock.now(),
-  });
+  return webhookSecrets.getOrCreate(projectId, newWebhookSecret(ids.secretBytes(WEBHOOK_SECRET_BYTES), clock.now()));
 }

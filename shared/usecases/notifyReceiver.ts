@@ -4,13 +4,9 @@ import type { BatchHead, BatchRef } from '../domain/batch.ts';
 import { isEnded } from '../domain/batchStatus.ts';
 import { notificationBody, notificationId } from '../domain/notifications/event.ts';
 import { decideDelivery } from '../domain/notifications/schedule.ts';
-import {
-  newWebhookSecret,
-  signatureHeaders,
-  signingSecrets,
-  WEBHOOK_SECRET_BYTES,
-} from '../domain/notifications/signature.ts';
+import { signatureHeaders, signingSecrets } from '../domain/notifications/signature.ts';
 import type { Ports, ReceiverAnswer } from '../ports.ts';
+import { getWebhookSecret } from './getWebhookSecret.ts';
 
 type Deps = Pick<Ports, 'batches' | 'webhookSecrets' | 'receivers' | 'clock' | 'ids' | 'log'> & { settings: Settings };
 
@@ -60,9 +56,8 @@ export async function notifyReceiver(
 }
 
 async function post(deps: Deps, head: BatchHead): Promise<ReceiverAnswer> {
-  const { clock, ids, receivers, settings, webhookSecrets } = deps;
-  const candidate = newWebhookSecret(ids.secretBytes(WEBHOOK_SECRET_BYTES), clock.now());
-  const secret = await webhookSecrets.getOrCreate(head.projectId, candidate);
+  const { clock, receivers, settings } = deps;
+  const secret = await getWebhookSecret(deps, head);
   const now = clock.now();
   const message = {
     id: notificationId(head.batchId),

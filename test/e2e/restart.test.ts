@@ -1,6 +1,7 @@
+import { rm } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { createBatchClient } from '../support/batchClient.ts';
-import { startTestRun } from '../support/localRun.ts';
+import { makeDataDir, startTestRun } from '../support/localRun.ts';
 import { chatAnswer, promptOf, startModelServer, writeModels } from '../support/modelServer.ts';
 import { startTestReceiver } from '../support/receiver.ts';
 
@@ -14,6 +15,7 @@ test('a batch that was running when the local run ended goes on when it starts a
   });
   const receiver = await startTestReceiver();
   const options = {
+    dataDir: await makeDataDir(),
     modelsFile: writeModels({
       providers: { scripted: { kind: 'openai', base_url: model.baseUrl, api_key: false } },
       models: { default: { provider: 'scripted', model: 'm', endpoints: ['chat/completions'] } },
@@ -48,7 +50,7 @@ test('a batch that was running when the local run ended goes on when it starts a
   expect((await before.get(id)).status).toBe('in_progress');
   await first.close();
 
-  const second = await startTestRun({ ...options, dataDir: first.dataDir });
+  const second = await startTestRun(options);
   try {
     const after = createBatchClient(second.url, second.apiKey);
     const batch = await after.untilEnded(id);
@@ -63,6 +65,7 @@ test('a batch that was running when the local run ended goes on when it starts a
     expect(new Set(receiver.received.map(({ headers }) => headers['webhook-id'])).size).toBe(1);
   } finally {
     await second.close();
+    await rm(options.dataDir, { recursive: true, force: true });
     await model.close();
     await receiver.close();
   }

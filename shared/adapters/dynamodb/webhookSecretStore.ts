@@ -1,5 +1,6 @@
 import * as z from 'zod';
-import type { WebhookSecret, WebhookSecretStore } from '../../ports.ts';
+import type { WebhookSecret } from '../../domain/notifications/signature.ts';
+import type { WebhookSecretStore } from '../../ports.ts';
 import type { Table } from './client.ts';
 import { keys } from './keys.ts';
 import { getRecord, parseRecord, putRecord } from './records.ts';

@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto';
 
 /** A project's signing secret; `previous` signs beside it for a while after a rotation. */
-type WebhookSecret = { secret: string; createdAt: number; previous?: { secret: string; validUntil: number } };
+export type WebhookSecret = { secret: string; createdAt: number; previous?: { secret: string; validUntil: number } };
 
 /** Standard Webhooks: `whsec_` and the base64 of 24–64 bytes. */
 export const WEBHOOK_SECRET_BYTES = 32;
