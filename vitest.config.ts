@@ -5,7 +5,8 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     // Two workers: the e2e files each start a whole local run.
     maxWorkers: 2,
-    testTimeout: 60_000,
+    // Bounds what hangs; nothing here is timed.
+    testTimeout: 120_000,
     hookTimeout: 120_000,
   },
 });

@@ -251,6 +251,11 @@ describe('input that is refused', () => {
       { code: 'missing_required_parameter', line: 1, param: 'custom_id' },
     ],
     [
+      'a line of 20 MB',
+      `${good('a')}\n${good('b').replace('hello', 'x'.repeat(20 * 1024 * 1024))}\n${good('c')}`,
+      { code: 'line_too_long', line: 2 },
+    ],
+    [
       'a page of HTML',
       '<!DOCTYPE html>\n<html><body>Not found</body></html>\n',
       { code: 'invalid_json_line', line: 1 },
