@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { afterAll } from 'vitest';
 import { type LocalRun, type LocalRunOptions, startLocalRun } from '../../local/runtime.ts';
 
 /** What tests wait for comes soon: a lost batch is looked at after 2 s, a notification is tried again after 1 s. */
@@ -10,9 +11,17 @@ export const TEST_SETTINGS = {
   worker: { retryBaseMs: 20, retryMaxMs: 500 },
 };
 
+const dataDirs: string[] = [];
+
+/** A data folder that is there until the test file is through. */
 export async function makeDataDir(): Promise<string> {
-  return mkdtemp(join(tmpdir(), 'batch-api-test-'));
+  const dir = await mkdtemp(join(tmpdir(), 'batch-api-test-'));
+  dataDirs.push(dir);
+  return dir;
 }
+afterAll(async () => {
+  for (const dir of dataDirs.splice(0)) await rm(dir, { recursive: true, force: true });
+});
 
 export type TestRun = LocalRun & {
   /** Calls the API with the ready-made key; `key: null` sends none. */
@@ -26,8 +35,7 @@ export type CallOptions = { body?: unknown; key?: string | null; headers?: Recor
 export type Answer = { status: number; headers: Headers; body: any };
 
 /**
- * Starts the whole product in a folder of its own, on free ports. Give `dataDir` to go on with an earlier run's data;
- * else the folder is removed when the run is closed.
+ * Starts the whole product in a folder of its own, on free ports. Give `dataDir` to go on with an earlier run's data.
  */
 export async function startTestRun(options: Partial<LocalRunOptions> = {}): Promise<TestRun> {
   const dataDir = options.dataDir ?? (await makeDataDir());
@@ -53,9 +61,5 @@ export async function startTestRun(options: Partial<LocalRunOptions> = {}): Prom
       call(method, path, { ...(key === null ? {} : { authorization: `Bearer ${key}` }), ...headers }, body),
     callAsOperator: (method, path, { body, key = run.operatorKey, headers = {} } = {}) =>
       call(method, path, { ...(key === null ? {} : { 'users-management-key': key }), ...headers }, body),
-    async close() {
-      await run.close();
-      if (options.dataDir === undefined) await rm(dataDir, { recursive: true, force: true });
-    },
   };
 }
