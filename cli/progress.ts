@@ -53,7 +53,7 @@ export function createProgress(isTerminal: boolean, write: (line: string) => voi
     };
   }
   const bar = new cliProgress.SingleBar({
-    format: '{status} {bar} {percentage}%  {value}/{total} done  {failed} failed  {rate} lines/s  {left} left',
+    format: '{status} {bar} {percentage}%  {counts}',
     barCompleteChar: '█',
     barIncompleteChar: '░',
     barsize: 24,
@@ -66,15 +66,14 @@ export function createProgress(isTerminal: boolean, write: (line: string) => voi
   return {
     show({ status, done, failed, total }) {
       const { perSecond, secondsLeft } = rateOf(done, total);
-      const payload = {
-        status: status.padEnd(11),
-        failed,
-        rate: Math.round(perSecond),
-        left: formatSeconds(secondsLeft),
-      };
-      if (!started) bar.start(total, done, payload);
+      const rate = `${Math.round(perSecond)} lines/s  ${formatSeconds(secondsLeft)} left`;
+      const counts = total > 0 ? `${done}/${total} done  ${failed} failed  ${rate}` : '';
+      const payload = { status: status.padEnd(11), counts };
+      // Until the lines are counted the bar is empty, not full.
+      const full = Math.max(total, 1);
+      if (!started) bar.start(full, done, payload);
       started = true;
-      bar.setTotal(total);
+      bar.setTotal(full);
       bar.update(done, payload);
     },
     stop() {
