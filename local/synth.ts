@@ -31,6 +31,9 @@ const SOURCES = [
 /** Assemblies by a hash of what they are made from, shared by all local runs of this checkout. */
 export const SYNTH_CACHE = join(ROOT, 'node_modules', '.cache', 'batch-api', 'synth');
 
+/** The stage of `config.json` that runs on one machine. */
+const STAGE = 'local';
+
 export type SynthOptions = {
   cacheDir?: string;
   modelsFile: string;
@@ -40,8 +43,7 @@ export type SynthOptions = {
 
 /** Synthesizes the stage `local` as `cdk deploy` would, unless that was done before; answers the assembly's folder. */
 export async function synthesize({ cacheDir = SYNTH_CACHE, modelsFile, settings }: SynthOptions): Promise<string> {
-  const context = JSON.stringify({ stage: 'local', models: modelsFile, settings });
-  const dir = join(cacheDir, sourceHash(modelsFile, context));
+  const dir = join(cacheDir, sourceHash(modelsFile, settings));
   if (existsSync(dir)) {
     utimesSync(dir, new Date(), new Date());
     return dir;
@@ -50,7 +52,8 @@ export async function synthesize({ cacheDir = SYNTH_CACHE, modelsFile, settings 
   // Made aside and put into place whole: another run may be at the same.
   const making = mkdtempSync(join(cacheDir, 'making-'));
   try {
-    await runSynth({ CDK_OUTDIR: making, CDK_CONTEXT_JSON: context });
+    const context = { stage: STAGE, models: modelsFile, settings };
+    await runSynth({ CDK_OUTDIR: making, CDK_CONTEXT_JSON: JSON.stringify(context) });
     try {
       renameSync(making, dir);
     } catch (error) {
@@ -74,17 +77,13 @@ function dropOldest(cacheDir: string): void {
   for (const { path } of byAge.slice(KEPT_ASSEMBLIES)) rmSync(path, { recursive: true, force: true });
 }
 
-function sourceHash(modelsFile: string, context: string): string {
-  const hash = createHash('sha256').update(context).update(process.version);
-  for (const path of [
-    ...globSync(SOURCES, { cwd: ROOT })
-      .sort()
-      .map((file) => join(ROOT, file)),
-    modelsFile,
-  ]) {
-    hash.update(`\0${path}\0`).update(readFileSync(path));
+/** The models file counts by what is in it: where it lies leaves no trace in the assembly. */
+function sourceHash(modelsFile: string, settings: Record<string, unknown>): string {
+  const hash = createHash('sha256').update(JSON.stringify([STAGE, settings, process.version]));
+  for (const file of globSync(SOURCES, { cwd: ROOT }).sort()) {
+    hash.update(`\0${file}\0`).update(readFileSync(join(ROOT, file)));
   }
-  return hash.digest('hex').slice(0, 24);
+  return hash.update('\0models\0').update(readFileSync(modelsFile)).digest('hex').slice(0, 24);
 }
 
 async function runSynth(variables: Record<string, string>): Promise<void> {
