@@ -90,8 +90,13 @@ export async function startHttpApi(options: HttpApiOptions): Promise<HttpApi> {
 function send(request: IncomingMessage, response: ServerResponse, { status, headers, body }: HttpAnswer): void {
   if (response.destroyed) return;
   const bytes = Buffer.from(body);
-  response.writeHead(status, { ...headers, 'content-length': bytes.length, 'apigw-requestid': randomUUID() });
-  response.end(request.method === 'HEAD' || status === 204 || status === 304 ? undefined : bytes);
+  const hasBody = status !== 204 && status !== 304;
+  response.writeHead(status, {
+    ...headers,
+    ...(hasBody ? { 'content-length': bytes.length } : {}),
+    'apigw-requestid': randomUUID(),
+  });
+  response.end(hasBody && request.method !== 'HEAD' ? bytes : undefined);
 }
 
 async function withTimeout<T>(promise: Promise<T>, timeoutMs: number): Promise<T | 'late'> {
