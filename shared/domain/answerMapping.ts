@@ -99,6 +99,12 @@ export function answerAsJson(answer: Uint8Array): string {
   return JSON.stringify(text.slice(0, MAX_RAW_BODY).toWellFormed());
 }
 
+/**
+ * No call has so many tokens. A larger number is a fault of the server's, and is not believed: the sum over 1,000,000
+ * lines and all their tries must stay a safe integer, or neither the shards' records nor the batch could be read again.
+ */
+const MAX_TOKENS = 100_000_000;
+
 /** Tokens in any of the dialect's two spellings; undefined where the model reports none. */
 export function usageOf(answer: object): Usage | undefined {
   const usage = get(answer, 'usage');
@@ -106,7 +112,7 @@ export function usageOf(answer: object): Usage | undefined {
   const count = (...names: string[]): number | undefined => {
     for (const name of names) {
       const value = get(usage, name);
-      if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value;
+      if (typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= MAX_TOKENS) return value;
     }
     return undefined;
   };

@@ -201,6 +201,11 @@ describe('usage', () => {
     ],
     [{ total_tokens: 9 }, { inputTokens: 9, outputTokens: 0 }],
     [{ prompt_tokens: -1 }, undefined],
+    [
+      { prompt_tokens: Number.MAX_SAFE_INTEGER, completion_tokens: 2 },
+      { inputTokens: 0, outputTokens: 2 },
+    ],
+    [{ total_tokens: 1e300 }, undefined],
     [{ prompt_tokens: 'many' }, undefined],
     [{}, undefined],
     [null, undefined],

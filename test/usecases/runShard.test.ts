@@ -416,6 +416,29 @@ describe('crashes and doubles', () => {
     expect(records[0]).toMatchObject({ completed: 40, epoch: 2 });
   });
 
+  it('is not stuck by a model that reports more tokens than there can be', async () => {
+    const batch = await aRunningBatch(world, chatLines(4));
+    const body = JSON.stringify({
+      choices: [{ index: 0, message: { role: 'assistant', content: 'fine' } }],
+      usage: { prompt_tokens: Number.MAX_SAFE_INTEGER, completion_tokens: Number.MAX_SAFE_INTEGER },
+    });
+    const provider = { call: async () => ({ kind: 'answered' as const, status: 200, body: Buffer.from(body) }) };
+    const deps = workerDeps(world, { provider, worker: { commitLines: 2 } });
+    expect(await runShard(deps, batch.step(), LONG)).toMatchObject({ next: 'end' });
+    const { records } = await expectEachLineOnce(batch, 4);
+    expect(records[0]?.usage).toEqual({ inputTokens: 0, outputTokens: 0 });
+  });
+
+  it('leaves the usage open where the model reports none', async () => {
+    const batch = await aRunningBatch(world, chatLines(2));
+    const body = JSON.stringify({ choices: [{ index: 0, message: { role: 'assistant', content: 'fine' } }] });
+    const provider = { call: async () => ({ kind: 'answered' as const, status: 200, body: Buffer.from(body) }) };
+    await runShard(workerDeps(world, { provider }), batch.step(), LONG);
+    const head = await world.batches.get(batch.ref);
+    expect(head?.requestCounts).toMatchObject({ completed: 2 });
+    expect(head).not.toHaveProperty('usage');
+  });
+
   it('runs one line at a time, each committed, after two workers died on the shard', async () => {
     const batch = await aRunningBatch(world, chatLines(12));
     for (let death = 0; death < 2; death++) await world.shards.claim(batch.ref.batchId, batch.step().shard);

@@ -190,7 +190,9 @@ export class ShardCommits {
     this.#done = done;
     this.#segments = manifest === undefined ? inline : [];
     try {
-      await batches.addCounts(this.#ref, { completed, failed, usage }, clock.now());
+      // A batch whose models report no tokens has no usage, not one of zero.
+      const reported = usage.inputTokens + usage.outputTokens > 0 ? { usage } : {};
+      await batches.addCounts(this.#ref, { completed, failed, ...reported }, clock.now());
     } catch (error) {
       // Live counts only: Plan and Finalize set them from the shards' records.
       log.warn('counts not added', {
