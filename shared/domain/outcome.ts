@@ -8,7 +8,7 @@ export type GatheringFacts = {
   /** The outcome on the record, if there is one. */
   standing: Outcome | undefined;
   control: Control | undefined;
-  /** Every line of the plan has a result (and there is a plan). */
+  /** Every line of the plan has a result (and there is a plan). Counts once the batch has left `validating`. */
   allDone: boolean;
   deadline: number;
   now: number;
@@ -28,7 +28,8 @@ export function decideOutcome(facts: GatheringFacts): Outcome | undefined {
   }
   if (standing) return standing;
   if (stop === 'failed') return { kind: 'failed', reason: 'stopped', fixedAt: now };
-  if (allDone) return { kind: 'completed', reason: 'all_done', fixedAt: now };
+  // A failed validation lays down a plan without shards, of its bad lines alone: that is no batch that was run.
+  if (allDone && status !== 'validating') return { kind: 'completed', reason: 'all_done', fixedAt: now };
   if (stop === 'expired' || now >= deadline) return { kind: 'expired', reason: 'window_over', fixedAt: now };
   return undefined;
 }

@@ -21,6 +21,12 @@ describe('the outcome of a batch', () => {
     ['completed, all lines done', { allDone: true }, 'completed'],
     ['completed, even when late', { allDone: true, now: 5_000 }, 'completed'],
     ['completed, even when stopped for being late', { allDone: true, control: stop('expired') }, 'completed'],
+    [
+      'expired, not completed, while validating: a plan of bad lines has no line to do',
+      { status: 'validating', allDone: true, now: 1_000 },
+      'expired',
+    ],
+    ['none while validating, though nothing is left to do', { status: 'validating', allDone: true }, undefined],
     ['expired at the deadline', { now: 1_000 }, 'expired'],
     ['expired where the check says so', { control: stop('expired') }, 'expired'],
     ['failed where that stopped it', { control: stop('failed'), allDone: true }, 'failed'],

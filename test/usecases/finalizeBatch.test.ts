@@ -303,6 +303,26 @@ describe('finalizing a batch that ended while validating', () => {
     ]);
   });
 
+  test('expires where the deadline comes between the plan of its bad lines and the outcome', async () => {
+    const created = await createTestBatch(world);
+    const invalid = objectKeys.invalid(created, 1);
+    const body = `3 e ${badLine(created, 3)}\n`;
+    await world.files.put(invalid, body);
+    await world.batches.setPlan(created, 1, {
+      key: objectKeys.plan(created, 1),
+      shards: 0,
+      lines: 5,
+      runnable: 4,
+      invalid: { key: invalid, bytes: Buffer.byteLength(body), lines: 1 },
+      input: { bytes: 9, sha256: 'input-sha' },
+    });
+    world.clock.time = created.expiresAt;
+    expect(await finalize(created)).toMatchObject({ next: 'end' });
+    const { ended, errors } = await results(created);
+    expect(ended).toMatchObject({ status: 'expired', outcome: { kind: 'expired' } });
+    expect(errors).toBe(`${badLine(created, 3)}\n`);
+  });
+
   test('leaves no file where the input could not be fetched, and keeps the reason', async () => {
     const created = await createTestBatch(world);
     const error = { code: 'input_file_unreachable', line: null, message: 'It answered 404.', param: 'input_file_url' };
@@ -426,6 +446,29 @@ describe('finalizing in invocations that are too short for it', () => {
     expect(detail?.errors).toEqual((await world.batches.getDetail(whole.head.batchId))?.errors);
     const sha256 = createHash('sha256').update(got.output).digest('hex');
     expect(detail?.receipt?.output).toEqual({ bytes: Buffer.byteLength(got.output), sha256 });
+  });
+});
+
+describe('finalizing many shards of one line each', () => {
+  test('looks at the time between them, and comes further with each invocation', async () => {
+    const { head } = await ran(lines(12), 1);
+    let checkpoint: string | undefined;
+    let invocations = 0;
+    for (;;) {
+      let looks = 0;
+      const invocation = { remainingMs: () => (looks++ < 4 ? 1_000 : 0) };
+      const answer = await finalizeBatch(world, step(head, checkpoint), invocation);
+      invocations++;
+      if (answer.next === 'end') break;
+      checkpoint = answer.checkpoint;
+    }
+    expect(invocations).toBeGreaterThan(2);
+    expect(invocations).toBeLessThanOrEqual(13);
+    const { ended, output, errors } = await results(head);
+    expect(ended.requestCounts).toEqual({ total: 12, completed: 10, failed: 2 });
+    const good = [1, 2, 3, 4, 6, 7, 8, 9, 11, 12].map((line) => `${goodLine(head, line)}\n`).join('');
+    expect(output).toBe(good);
+    expect(errors).toBe(`${failedLine(head, 5)}\n${failedLine(head, 10)}\n`);
   });
 });
 

@@ -47,8 +47,11 @@ export async function mergeResults(merge: Merge): Promise<'done' | 'out_of_time'
     start: progress.invalidAt,
   });
   await invalid.advance();
+  const startedAfter = progress.afterLine;
   for await (const range of readPlan(deps, plan)) {
     if (range.shard < progress.shard) continue;
+    // Lines far apart are a shard each, and inside of those nobody looks at the time.
+    if (progress.afterLine > startedAfter && merge.isTimeOver()) return 'out_of_time';
     if (!(await mergeShard(merge, writer, invalid, range))) return 'out_of_time';
   }
   progress.shard = AFTER_SHARDS;
