@@ -86,7 +86,12 @@ async function settle(
   const now = deps.clock.now();
   const requestCounts = { total: lines.size, completed: 0, failed: lines.badLines };
   deps.log.info('The input is validated.', { batchId: ref.batchId, ...requestCounts, shards });
-  if (segment) await deps.batches.setErrors(ref.batchId, invalid.first);
+  if (segment) {
+    // Minutes have passed since the record was read: what a newer attempt, or the end, put there is not to be replaced.
+    const standing = await deps.batches.get(ref);
+    if (standing?.attempt !== attempt || isEnded(standing.status)) return 'end';
+    await deps.batches.setErrors(ref.batchId, invalid.first);
+  }
   if (failed) {
     if ((await deps.batches.setPlan(ref, attempt, plan)) === 'superseded') return 'end';
     await deps.batches.setCounts(ref, requestCounts, undefined, now);

@@ -370,4 +370,17 @@ describe('a batch that is to stop', () => {
     expect((await fetchFor(head, { deps: { ...steps.deps, batches } })).next).toBe('end');
     expect(await steps.deps.files.info(`inputs/${head.projectId}/${head.batchId}/1.jsonl`)).toBeUndefined();
   });
+
+  it('because a twin of it has gone on rejects nothing any more', async () => {
+    let head: BatchHead | undefined;
+    const inputFileUrl = await serve(async (_request, response) => {
+      if (head) await steps.deps.batches.move(head, 'in_progress', { now: Date.now(), attempt: 1 });
+      response.writeHead(404).end();
+    });
+    head = await steps.createBatch({ inputFileUrl });
+    expect((await fetchFor(head)).next).toBe('end');
+    const after = await steps.head(head);
+    expect([after.status, after.outcome]).toEqual(['in_progress', undefined]);
+    expect((await steps.detail(head)).errors).toEqual([]);
+  });
 });

@@ -276,4 +276,19 @@ describe('a batch that is to stop', () => {
     expect(await validate(head, { ...steps.deps, clock, controls })).toBe('finalize');
     expect((await steps.head(head)).plan).toBeUndefined();
   });
+
+  it('because a newer attempt took over leaves the record as that one made it', async () => {
+    const head = await steps.createFetched(`[]\n${request('a')}`, { onInvalidLine: 'skip' });
+    const theirs = [{ code: 'model_error', line: 2, message: 'of the newer attempt', param: null }];
+    const files = {
+      ...steps.deps.files,
+      read: async (...args: Parameters<typeof steps.deps.files.read>) => {
+        await steps.deps.batches.takeAttempt(head, 1, { idleAttempts: 0, committedAtAttempt: 0 });
+        await steps.deps.batches.setErrors(head.batchId, theirs);
+        return steps.deps.files.read(...args);
+      },
+    };
+    expect(await validate(head, { ...steps.deps, files })).toBe('end');
+    expect((await steps.detail(head)).errors).toEqual(theirs);
+  });
 });
