@@ -34,6 +34,11 @@ describe('put, info and read', () => {
     expect((await files.readSmall('a/b.jsonl', 9))?.toString()).toBe(Buffer.from('{"ü":1}\n').toString());
   });
 
+  it('an empty file can be read again and again: none of it keeps a connection', async () => {
+    await files.put('read often', '');
+    for (let reads = 0; reads < 60; reads++) expect((await readAll('read often')).length).toBe(0);
+  });
+
   it('an empty file is a file', async () => {
     const { etag } = await files.put('empty', '');
     expect(await files.info('empty')).toEqual({ bytes: 0, etag });

@@ -65,7 +65,8 @@ async function openRange(
     );
     // In Node the SDK's body is always a stream that can be iterated.
     const body = answer.Body as (AsyncIterable<Uint8Array> & { destroy?: () => void }) | undefined;
-    if (nothing || !body) {
+    // An empty body is never read, and one that is not read keeps its connection: after 50 of them there is none left.
+    if (nothing || !body || answer.ContentLength === 0) {
       body?.destroy?.();
       return { body: noBytes(), bytes: 0, etag: answer.ETag };
     }
