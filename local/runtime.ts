@@ -159,7 +159,9 @@ async function startServices(
   stack.defer(() => api.close());
   const operatorKey = await readOperatorKey(secrets.url, plan, credentials);
   const keys = await getReadyKeys(api.url, operatorKey, folder);
-  const demo = await onPort(ports?.demo ?? 0, (port) =>
+  // Beside the API's port, so that a callback can be written down before the first start.
+  const demoPort = ports?.demo ?? (options.port === 0 ? 0 : options.port + 1);
+  const demo = await onPort(demoPort, (port) =>
     startDemo({
       port,
       examplesDir: join(ROOT, 'examples'),
@@ -190,13 +192,13 @@ async function startApi(port: number, routes: LocalPlan['routes'], invoke: HttpA
   } catch (cause) {
     if (!isPortTaken(cause)) throw cause;
     throw new StartError(
-      `Port ${port} is taken by another program. Stop that one, or choose another port: npm start -- --port ${port + 1} (--port 0 takes any free one)`,
+      `Port ${port} is taken by another program. Stop that one, or choose another port: npm start -- --port ${port + 10} (--port 0 takes any free one)`,
       { cause },
     );
   }
 }
 
-/** On the port of the last run if it is still free, else on any. */
+/** On that port if it is free, else on any. */
 async function onPort<T>(port: number, start: (port: number) => Promise<T>): Promise<T> {
   try {
     return await start(port);
