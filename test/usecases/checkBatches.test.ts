@@ -192,6 +192,25 @@ describe('the check of batches past their window', () => {
     });
   });
 
+  test('stops it at a later look where Step Functions refuses at first', async () => {
+    const head = await createTestBatch(world);
+    await layDown(world, head, ['runnable'], 1);
+    execution(head, 1, 'running');
+    later(86_400 + 61);
+    const { stopBatch } = world.workflow;
+    world.workflow.stopBatch = async () => {
+      throw new Error('ThrottlingException');
+    };
+    expect(await checkBatches(world)).toMatchObject({ checked: 1, unchanged: 1 });
+    expect(statusOf(`${head.batchId}-1`)).toBe('running');
+
+    world.workflow.stopBatch = stopBatch;
+    later(100);
+    expect(await checkBatches(world)).toMatchObject({ checked: 1, expired: 1 });
+    expect(statusOf(`${head.batchId}-1`)).toBe('aborted');
+    expect(statusOf(`${head.batchId}-2`)).toBe('running');
+  });
+
   test('ends one that is still validating', async () => {
     const head = await open('running');
     world.clock.time = head.expiresAt + 60_001;

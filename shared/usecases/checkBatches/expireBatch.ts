@@ -12,9 +12,10 @@ const DAY_MS = 86_400_000;
 export async function expireBatch(deps: CheckDeps, head: BatchHead): Promise<Look> {
   const { batches, clock, controls, settings, workflow } = deps;
   const look: Look = { did: 'expired', id: head.batchId, from: head.status, to: 'expired', reason: 'window_over' };
-  await controls.stop(head.batchId, 'expired');
-  // Functions in flight run on, but see the stop, and what they would write is conditional.
+  // Functions in flight run on, but know the deadline, and what they would write is conditional. First the execution: a
+  // batch that is told to stop is not stopped again, so that one which cannot be stopped now must not have been told.
   await workflow.stopBatch(head.batchId, head.attempt, 'The completion window is over.');
+  await controls.stop(head.batchId, 'expired');
 
   if (head.status === 'validating') {
     const now = clock.now();
