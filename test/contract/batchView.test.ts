@@ -22,7 +22,7 @@ describe('the batch object', () => {
       type: 'COMPLETIONS',
       callback_url: 'https://example.com/hook',
       delivered_at: null,
-      input_file_url: 'https://example.com/in.jsonl',
+      input_file_url: 'https://example.com/input.jsonl',
       has_output_file: false,
       has_errors_file: false,
       project_id: 'acme',

@@ -9,6 +9,7 @@ import { batchExecutionName, notificationExecutionName } from '../../shared/doma
 import type { Clock, ExecutionStatus, Ids, Log, Ports, Workflow } from '../../shared/ports.ts';
 import { startDynalite } from './dynalite.ts';
 import { startLocalS3 } from './localS3.ts';
+import { aBatch } from './records.ts';
 
 /** A workflow that starts nothing: it keeps names and statuses as Step Functions would. */
 export type RecordingWorkflow = Workflow & {
@@ -100,36 +101,17 @@ export async function createTestBatch(
   world: Pick<BatchWorld, 'batches' | 'clock' | 'ids'>,
   overrides: Partial<BatchHead> = {},
 ): Promise<BatchHead> {
-  const now = world.clock.now();
-  const head: BatchHead = {
+  const batch = aBatch({
     projectId: 'project-a',
     batchId: `batch_${world.ids.ulid()}`,
-    name: 'Test',
-    type: 'COMPLETIONS',
-    status: 'validating',
     callbackUrl: 'http://127.0.0.1:1/hook',
     inputFileUrl: 'file://file_1',
     onInvalidLine: 'skip',
-    completionWindow: '24h',
-    createdAt: now,
-    updatedAt: now,
-    expiresAt: now + 86_400_000,
-    enteredAt: { validating: now },
-    requestCounts: { total: 0, completed: 0, failed: 0 },
-    attempt: 1,
-    idleAttempts: 0,
-    committedAtAttempt: 0,
-    notification: 0,
-    version: 1,
+    createdAt: world.clock.now(),
     ...overrides,
-  };
-  await world.batches.create({
-    head,
-    detail: { batchId: head.batchId, description: null, metadata: {}, errors: [] },
-    control: { action: 'run', deadline: head.expiresAt },
-    dueAt: now + 120_000,
   });
-  return head;
+  await world.batches.create(batch);
+  return batch.head;
 }
 
 export async function headOf(world: Pick<BatchWorld, 'batches'>, ref: BatchRef): Promise<BatchHead> {
