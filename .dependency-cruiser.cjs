@@ -1,5 +1,5 @@
 /**
- * The directions that imports may run (docs/architecture.md):
+ * The directions that imports may run:
  * domain ← contract, ports ← usecases; adapters and providers know domain, ports and contract, never use cases or each
  * other; functions know shared, never each other; infra knows contract and domain; local knows contract and what lies
  * in cdk.out; nothing outside test and bench knows local or cli.
