@@ -1,6 +1,7 @@
 import type { CheckView } from '../contract/checkView.ts';
 import type { Workflow } from '../ports.ts';
-import { type CheckDeps, checkBatch, type Look } from './checkBatches/checkBatch.ts';
+import { checkBatch } from './checkBatches/checkBatch.ts';
+import type { CheckDeps, Look } from './checkBatches/look.ts';
 
 /** Due batches read at a time, and looked at side by side. */
 const PAGE = 50;

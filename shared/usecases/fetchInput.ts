@@ -4,10 +4,10 @@ import type { StepInput, StepOutput } from '../contract/steps.ts';
 import { InputRejected } from '../domain/errors.ts';
 import { objectKeys } from '../domain/objectKeys.ts';
 import { FileChanged, FileMissing, type Invocation, type Ports } from '../ports.ts';
-import { abandon, type Copied, type Copy, copyInput, interruptible, refuseOver } from './copyInput.ts';
 import { enterInputStep } from './enterInputStep.ts';
-import { type FetchCheckpoint, loadCheckpoint } from './fetchCheckpoint.ts';
-import { BrokenOff, canResume, isGzip, peek, readThrough, unpack } from './readSource.ts';
+import { abandon, type Copied, type Copy, copyInput, interruptible, refuseOver } from './fetchInput/copyInput.ts';
+import { type FetchCheckpoint, loadCheckpoint } from './fetchInput/fetchCheckpoint.ts';
+import { BrokenOff, canResume, isGzip, peek, readThrough, unpack } from './fetchInput/readSource.ts';
 import { rejectInput } from './rejectInput.ts';
 
 type Deps = Pick<Ports, 'batches' | 'controls' | 'files' | 'sources' | 'uploads' | 'clock' | 'log'> & {

@@ -8,10 +8,10 @@ import type { ModelsFile } from '../domain/models.ts';
 import { objectKeys } from '../domain/objectKeys.ts';
 import { cutShards } from '../domain/shardPlanner.ts';
 import type { Invocation, MoveResult, Ports } from '../ports.ts';
-import { type CheckedInput, checkLines } from './checkLines.ts';
 import { enterInputStep, watchControl } from './enterInputStep.ts';
-import { InvalidLines } from './invalidLines.ts';
 import { rejectInput } from './rejectInput.ts';
+import { type CheckedInput, checkLines } from './validateInput/checkLines.ts';
+import { InvalidLines } from './validateInput/invalidLines.ts';
 
 type Deps = Pick<Ports, 'batches' | 'controls' | 'files' | 'clock' | 'log'> & {
   settings: Settings;

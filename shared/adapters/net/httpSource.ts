@@ -4,7 +4,7 @@ import { InputRejected } from '../../domain/errors.ts';
 import { parseRetryAfter } from '../../domain/retryAfter.ts';
 import type { InputSource, OpenedSource } from '../../ports.ts';
 import { createGuardedAgent, type GuardOptions, parseTarget, TargetRefused } from './guard.ts';
-import type { InputSourceOptions } from './inputSource.ts';
+import type { InputSourceOptions } from './inputSourceOptions.ts';
 import { describeNetworkFault } from './networkFault.ts';
 
 type Range = { start?: number; ifRange?: string; signal?: AbortSignal };

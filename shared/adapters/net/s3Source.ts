@@ -1,7 +1,7 @@
 import { GetObjectCommand, type GetObjectCommandOutput, S3ServiceException } from '@aws-sdk/client-s3';
 import { InputRejected } from '../../domain/errors.ts';
 import type { InputSource } from '../../ports.ts';
-import type { InputSourceOptions } from './inputSource.ts';
+import type { InputSourceOptions } from './inputSourceOptions.ts';
 import { describeNetworkFault } from './networkFault.ts';
 
 /** `s3://bucket/key`: the key is everything after the bucket, as it stands (S3 URIs are not percent-encoded). */

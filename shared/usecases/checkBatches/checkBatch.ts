@@ -1,25 +1,9 @@
-import type { Settings } from '../../contract/settings.ts';
 import type { BatchHead, BatchRef } from '../../domain/batch.ts';
-import { type BatchStatus, isEnded } from '../../domain/batchStatus.ts';
-import type { Ports } from '../../ports.ts';
+import { isEnded } from '../../domain/batchStatus.ts';
 import { announceEnd } from '../announceEnd.ts';
 import { expireBatch } from './expireBatch.ts';
+import type { CheckDeps, Look } from './look.ts';
 import { recoverBatch } from './recoverBatch.ts';
-
-export type CheckDeps = Pick<Ports, 'batches' | 'shards' | 'controls' | 'workflow' | 'clock' | 'log'> & {
-  settings: Settings;
-};
-
-/** What a look at one batch did. */
-export type Look =
-  | { did: 'unchanged' }
-  | {
-      did: 'expired' | 'recovered' | 'failed' | 'notified';
-      id: string;
-      from: BatchStatus;
-      to: BatchStatus;
-      reason: string;
-    };
 
 const UNCHANGED: Look = { did: 'unchanged' };
 

@@ -1,7 +1,7 @@
 import type { BatchHead } from '../../domain/batch.ts';
 import { announceEnd } from '../announceEnd.ts';
 import { committedLines } from '../committedLines.ts';
-import type { CheckDeps, Look } from './checkBatch.ts';
+import type { CheckDeps, Look } from './look.ts';
 
 const DAY_MS = 86_400_000;
 

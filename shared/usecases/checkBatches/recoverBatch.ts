@@ -2,7 +2,7 @@ import { idleAttemptsNow, pauseAfterIdleAttempts } from '../../domain/attempts.t
 import type { BatchHead } from '../../domain/batch.ts';
 import type { ExecutionStatus } from '../../ports.ts';
 import { committedLines } from '../committedLines.ts';
-import type { CheckDeps, Look } from './checkBatch.ts';
+import type { CheckDeps, Look } from './look.ts';
 
 /**
  * An open batch whose execution does not run. One that never started is started under its own number; after one that

@@ -1,7 +1,7 @@
 import { pipeline, Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
-import { InputRejected } from '../domain/errors.ts';
-import type { OpenedSource, Ports } from '../ports.ts';
+import { InputRejected } from '../../domain/errors.ts';
+import type { OpenedSource, Ports } from '../../ports.ts';
 
 /** Reconnections in a row that brought not one byte, and the pauses before them. */
 const PAUSES_MS = [500, 2_000, 5_000, 10_000, 20_000];

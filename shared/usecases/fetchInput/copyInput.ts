@@ -1,9 +1,9 @@
-import type { Settings } from '../contract/settings.ts';
-import type { BatchRef, InputFile } from '../domain/batch.ts';
-import { InputRejected } from '../domain/errors.ts';
-import { objectKeys } from '../domain/objectKeys.ts';
-import type { FileUpload, Invocation, Ports, UploadState } from '../ports.ts';
-import { watchControl } from './enterInputStep.ts';
+import type { Settings } from '../../contract/settings.ts';
+import type { BatchRef, InputFile } from '../../domain/batch.ts';
+import { InputRejected } from '../../domain/errors.ts';
+import { objectKeys } from '../../domain/objectKeys.ts';
+import type { FileUpload, Invocation, Ports, UploadState } from '../../ports.ts';
+import { watchControl } from '../enterInputStep.ts';
 import { saveCheckpoint } from './fetchCheckpoint.ts';
 
 /** One attempt's copy of the input, and how far the invocation that makes it may go. */

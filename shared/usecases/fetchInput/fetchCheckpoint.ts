@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import type { Ports, UploadState } from '../ports.ts';
+import type { Ports, UploadState } from '../../ports.ts';
 
 /** Where a copy stopped: a line of JSON, then the bytes of the upload that no part holds yet. */
 const HeadSchema = z.object({

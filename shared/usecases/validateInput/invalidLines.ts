@@ -1,8 +1,8 @@
-import { type BatchError, MAX_BATCH_ERRORS } from '../domain/batch.ts';
-import { describeProblems, type LineProblem } from '../domain/lines/lineProblem.ts';
-import { errorLine } from '../domain/lines/resultLine.ts';
-import { encodeSegment, type SegmentEntry } from '../domain/lines/segment.ts';
-import type { FileStore, FileUpload } from '../ports.ts';
+import { type BatchError, MAX_BATCH_ERRORS } from '../../domain/batch.ts';
+import { describeProblems, type LineProblem } from '../../domain/lines/lineProblem.ts';
+import { errorLine } from '../../domain/lines/resultLine.ts';
+import { encodeSegment, type SegmentEntry } from '../../domain/lines/segment.ts';
+import type { FileStore, FileUpload } from '../../ports.ts';
 
 /** Entries are handed to the upload in groups of so many: each is about 300 bytes. */
 const GROUP = 500;

@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto';
-import type { BatchHead, InputFile } from '../domain/batch.ts';
-import { SeenIds } from '../domain/duplicateIds.ts';
-import { InputRejected } from '../domain/errors.ts';
-import { quote } from '../domain/lines/lineProblem.ts';
-import { LineReader, type PhysicalLine } from '../domain/lines/lineReader.ts';
-import { LineTable } from '../domain/lines/lineTable.ts';
-import { checkLine, type LineContext, looksLikeHtml } from '../domain/lines/requestLine.ts';
-import type { ModelsFile } from '../domain/models.ts';
-import { FileChanged, FileMissing, type FileStore } from '../ports.ts';
+import type { BatchHead, InputFile } from '../../domain/batch.ts';
+import { SeenIds } from '../../domain/duplicateIds.ts';
+import { InputRejected } from '../../domain/errors.ts';
+import { quote } from '../../domain/lines/lineProblem.ts';
+import { LineReader, type PhysicalLine } from '../../domain/lines/lineReader.ts';
+import { LineTable } from '../../domain/lines/lineTable.ts';
+import { checkLine, type LineContext, looksLikeHtml } from '../../domain/lines/requestLine.ts';
+import type { ModelsFile } from '../../domain/models.ts';
+import { FileChanged, FileMissing, type FileStore } from '../../ports.ts';
 import type { InvalidLine, InvalidLines } from './invalidLines.ts';
 
 export type CheckedInput = { lines: LineTable; sha256: string };
