@@ -97,28 +97,28 @@ const ERROR_TEXTS = {
 
 const json = (schema: Json) => ({ 'application/json': { schema } });
 
-/** JSON Schema 2020-12, which OpenAPI 3.1 takes as it is; schemas with an id are collected in `schemas`. */
+/**
+ * JSON Schema 2020-12, which OpenAPI 3.1 takes as it is; schemas with an id are collected in `schemas`. Answers are left
+ * open: a client must bear a field that a later version adds.
+ */
 function toSchema(schema: z.ZodType, io: 'input' | 'output', schemas: Json): Json {
   const id = schema.meta()?.id;
-  const {
-    $schema,
-    $defs,
-    id: _id,
-    ...rest
-  } = z.toJSONSchema(schema, {
+  const made = z.toJSONSchema(schema, {
     target: 'draft-2020-12',
     io,
     reused: 'inline',
-  }) as Json;
+    override: ({ jsonSchema }) => {
+      if (io === 'output' && jsonSchema.additionalProperties === false) delete jsonSchema.additionalProperties;
+    },
+  });
+  // The definitions refer to each other as well, so the whole text is rewritten.
+  const text = JSON.stringify(made).replaceAll('"#/$defs/', `"${COMPONENTS}`);
+  const { $schema, $defs = {}, id: _id, ...body } = JSON.parse(text) as Json & { $defs?: Record<string, Json> };
   void $schema;
-  for (const [name, definition] of Object.entries(($defs ?? {}) as Record<string, Json>)) {
-    const { id: _, ...body } = definition;
-    schemas[name] = body;
-  }
-  const text = JSON.stringify(rest).replaceAll('"#/$defs/', `"${COMPONENTS}`);
-  const body = JSON.parse(text) as Json;
+  for (const [name, { id: _, ...definition }] of Object.entries($defs)) schemas[name] = definition;
   if (id === undefined) return body;
-  schemas[id] = body;
+  // Where the id has made it a definition already, the body only refers to that.
+  schemas[id] ??= body;
   return { $ref: `${COMPONENTS}${id}` };
 }
 

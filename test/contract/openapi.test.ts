@@ -6,6 +6,7 @@ import { SettingsSchema } from '../../shared/contract/settings.ts';
 type Operation = {
   operationId: string;
   parameters: { name: string; in: string; required: boolean }[];
+  requestBody?: { content: { 'application/json': { schema: unknown } } };
   responses: Record<string, unknown>;
   security: Record<string, unknown>[];
 };
@@ -28,6 +29,16 @@ function* nodes(value: unknown): Generator<Record<string, unknown>> {
   for (const child of Object.values(value)) yield* nodes(child);
 }
 
+/** What a node means: a reference is followed to its end; undefined where that leads nowhere, or in a circle. */
+function resolve(node: unknown, seen: readonly string[] = []): unknown {
+  const ref = typeof node === 'object' && node !== null && '$ref' in node ? node.$ref : undefined;
+  if (ref === undefined) return node;
+  if (typeof ref !== 'string' || !ref.startsWith('#/') || seen.includes(ref)) return undefined;
+  const path = ref.slice(2).split('/');
+  const found = path.reduce<unknown>((at, key) => (at as Record<string, unknown> | undefined)?.[key], document);
+  return resolve(found, [...seen, ref]);
+}
+
 describe('the OpenAPI document', () => {
   it('is OpenAPI 3.1 of this version', () => {
     expect(document.openapi).toBe('3.1.0');
@@ -44,15 +55,25 @@ describe('the OpenAPI document', () => {
   });
 
   it('refers to nothing that is not in it', () => {
-    const broken = [...nodes(document)]
-      .map((node) => node.$ref)
-      .filter((ref) => typeof ref === 'string')
-      .filter((ref) => {
-        const path = ref.replace(/^#\//, '').split('/');
-        const found = path.reduce<unknown>((at, key) => (at as Record<string, unknown> | undefined)?.[key], document);
-        return !ref.startsWith('#/') || found === undefined;
-      });
+    const broken = [...nodes(document)].filter((node) => '$ref' in node && resolve(node) === undefined);
     expect(broken).toEqual([]);
+  });
+
+  it('has a type under the name of each schema, never one more name', () => {
+    const schemas = Object.values(document.components.schemas);
+    expect(schemas.length).toBeGreaterThan(0);
+    for (const schema of schemas) expect(resolve(schema)).toHaveProperty('type', 'object');
+  });
+
+  it('lets answers grow, and requests hold nothing unknown', () => {
+    const closed = (value: unknown) => [...nodes(value)].filter((node) => node.additionalProperties === false);
+    expect(closed(document.components)).toEqual([]);
+    for (const { operation } of operations) {
+      expect(closed(operation.responses)).toEqual([]);
+      const { requestBody } = operation;
+      if (requestBody)
+        expect(requestBody.content['application/json'].schema).toHaveProperty('additionalProperties', false);
+    }
   });
 
   it('declares each parameter of each path', () => {
