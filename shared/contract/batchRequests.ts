@@ -19,7 +19,10 @@ const Metadata = z
     if (keys.length > MAX_METADATA)
       context.addIssue({ code: 'custom', message: `must have at most ${MAX_METADATA} pairs` });
     for (const key of keys) {
-      if (key.length === 0 || [...key].length > 64 || !key.isWellFormed())
+      // Without a path: there is no name to show.
+      if (key.length === 0)
+        context.addIssue({ code: 'custom', message: 'must have no empty key: a key has 1 to 64 characters' });
+      else if ([...key].length > 64 || !key.isWellFormed())
         context.addIssue({ code: 'custom', path: [key], message: 'its key must have 1 to 64 characters' });
     }
   })

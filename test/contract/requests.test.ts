@@ -17,12 +17,14 @@ const body = {
 const Deployed = createBatchBody({ allowPrivateNetworks: false });
 const Local = createBatchBody({ allowPrivateNetworks: true });
 
+function details(schema: z.ZodType, value: unknown) {
+  const parsed = schema.safeParse(value);
+  return parsed.success ? [] : errorDetails(parsed.error.issues, value, 'body');
+}
+
 /** The params that are named as wrong, each once. */
 function wrong(schema: z.ZodType, value: unknown): string[] {
-  const parsed = schema.safeParse(value);
-  return parsed.success
-    ? []
-    : [...new Set(errorDetails(parsed.error.issues, value, 'body').map((detail) => detail.param))];
+  return [...new Set(details(schema, value).map((detail) => detail.param))];
 }
 
 describe('the body of POST /batches', () => {
@@ -105,7 +107,17 @@ describe('the body of POST /batches', () => {
     expect(wrong(Deployed, { ...body, metadata: { ['k'.repeat(65)]: 'v' } })).toEqual([`metadata.${'k'.repeat(65)}`]);
     expect(wrong(Deployed, { ...body, metadata: { k: 'v'.repeat(513) } })).toEqual(['metadata.k']);
     expect(wrong(Deployed, { ...body, metadata: [] })).toEqual(['metadata']);
+    expect(details(Deployed, { ...body, metadata: { '': 'v' } })).toEqual([
+      { param: 'metadata', message: 'must have no empty key: a key has 1 to 64 characters' },
+    ]);
   });
+
+  it.each(['constructor', 'prototype', 'toString', 'hasOwnProperty'])(
+    'takes the metadata key %s as any other',
+    (key) => {
+      expect(Deployed.parse({ ...body, metadata: { [key]: 'v' } }).metadata).toEqual({ [key]: 'v' });
+    },
+  );
 });
 
 describe('a completion window', () => {

@@ -25,7 +25,11 @@ export function createDocumentClient(config: DynamoDBClientConfig = {}): DynamoD
     ...config,
   });
   return DynamoDBDocumentClient.from(client, {
-    // A field that is not there is left out, as the schemas have it.
-    marshallOptions: { removeUndefinedValues: true },
+    marshallOptions: {
+      // A field that is not there is left out, as the schemas have it.
+      removeUndefinedValues: true,
+      // Metadata may have a key `constructor`; the marshaller takes such an object for a class instance.
+      convertClassInstanceToMap: true,
+    },
   });
 }

@@ -53,6 +53,18 @@ export function batchStoreSuite(open: () => BatchStores): void {
       expect(await controls.get(batch.head.batchId)).toEqual(batch.control);
     });
 
+    test.each(['constructor', 'prototype', 'toString', 'hasOwnProperty', 'valueOf'])(
+      'metadata may have the key %s',
+      async (key) => {
+        const { batches } = open();
+        const batch = aBatch({}, { detail: { metadata: { [key]: 'x' } } });
+        expect(await batches.create(batch)).toBe('created');
+        expect((await batches.getDetail(batch.head.batchId))?.metadata).toEqual({ [key]: 'x' });
+        const listed = await batches.getDetails([batch.head.batchId]);
+        expect(listed.get(batch.head.batchId)?.metadata).toEqual({ [key]: 'x' });
+      },
+    );
+
     test('what is not there is undefined', async () => {
       const { batches } = open();
       expect(await batches.get({ projectId: 'nobody', batchId: 'batch_x' })).toBeUndefined();
