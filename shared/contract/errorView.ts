@@ -14,13 +14,22 @@ export const ErrorView = z
   .meta({ id: 'Error' });
 export type ErrorView = z.output<typeof ErrorView>;
 
+/**
+ * A body of 1 MB can hold more than 100,000 faults and names of any length: an answer that named them all would pass the
+ * 6 MB that Lambda can answer. The first faults are enough to go on with.
+ */
+const MAX_DETAILS = 100;
+const MAX_PARAM_CHARACTERS = 200;
+
 export function errorView(error: ApiError): ErrorView {
   const retryAfter = error.headers['Retry-After'];
+  const more = (error.details?.length ?? 0) - MAX_DETAILS;
+  const unlisted = more > 0 ? ` ${more} more ${more === 1 ? 'fault is' : 'faults are'} not listed.` : '';
   return {
     error: error.error,
-    message: error.message,
+    message: `${error.message}${unlisted}`,
     code: error.code,
-    ...(error.details ? { details: error.details } : {}),
+    ...(error.details ? { details: error.details.slice(0, MAX_DETAILS) } : {}),
     ...(retryAfter === undefined ? {} : { retry_after: Number(retryAfter) }),
   };
 }
@@ -28,11 +37,16 @@ export function errorView(error: ApiError): ErrorView {
 /** What zod found wrong with `value`, as the wire's `details`: one entry a field, unknown ones by their own names. */
 export function errorDetails(issues: readonly z.core.$ZodIssue[], value: unknown, root: string): ApiErrorDetail[] {
   return issues.flatMap((issue) => {
-    const param = (...more: string[]) => [...issue.path.map(String), ...more].join('.') || root;
+    const param = (...more: string[]) => shortened([...issue.path.map(String), ...more].join('.') || root);
     if (issue.code === 'unrecognized_keys')
       return issue.keys.map((key) => ({ param: param(key), message: 'is not known here' }));
     return [{ param: param(), message: isMissing(value, issue.path) ? 'is required' : sentence(issue) }];
   });
+}
+
+function shortened(param: string): string {
+  if (param.length <= MAX_PARAM_CHARACTERS) return param;
+  return `${param.slice(0, MAX_PARAM_CHARACTERS - 1).toWellFormed()}…`;
 }
 
 function sentence(issue: z.core.$ZodIssue): string {

@@ -7,7 +7,7 @@ import { httpHandler } from '../../shared/lambda/httpHandler.ts';
 import { httpEvent, lambdaContext, type Sent } from '../support/httpEvents.ts';
 import { recordedLog } from '../support/recordedLog.ts';
 
-const settings = SettingsSchema.parse({ limits: { requestBodyBytes: 1000 } });
+const MIB = 1024 * 1024;
 const upload = {
   id: 'file_1',
   upload_url: 'https://example.com/signed',
@@ -22,7 +22,9 @@ function filesRoute(
     body: upload,
   }),
   role: Role = 'owner',
+  requestBodyBytes = 1000,
 ) {
+  const settings = SettingsSchema.parse({ limits: { requestBodyBytes } });
   const log = recordedLog();
   const authenticate = async (authorization: string | undefined) => {
     if (authorization !== 'Bearer good') throw new ApiError('unauthorized', 'No.');
@@ -112,6 +114,26 @@ describe('a request', () => {
     const body = Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d]).toString('base64');
     const result = await handler({ ...event, body, isBase64Encoded: true }, lambdaContext());
     expect(result.statusCode).toBe(400);
+  });
+
+  it('with very many faults is answered with the first 100, and how many more there are', async () => {
+    const body = Object.fromEntries(Array.from({ length: 130_000 }, (_, i) => [`f${i}`, 1]));
+    const { send } = filesRoute(undefined, 'owner', MIB);
+    const answer = await send({ body: { bytes: 5, ...body } });
+    expect(answer).toMatchObject({ status: 400, body: { error: 'invalid_request' } });
+    expect(answer.body.details).toHaveLength(100);
+    expect(answer.body.details[99]).toEqual({ param: 'f99', message: 'is not known here' });
+    expect(answer.body.message).toBe(
+      'The request is not valid: see f0, f1, f2, f3, f4. 129900 more faults are not listed.',
+    );
+  });
+
+  it('with a field of a very long name is answered with how the name starts', async () => {
+    const { send } = filesRoute(undefined, 'owner', MIB);
+    const answer = await send({ body: { bytes: 5, ['"'.repeat(500_000)]: 1 } });
+    expect(answer.status).toBe(400);
+    expect(answer.body.details).toEqual([{ param: `${'"'.repeat(199)}…`, message: 'is not known here' }]);
+    expect(answer.body.message.length).toBeLessThan(300);
   });
 
   it('with an unknown or repeated query parameter is a 400 that names it', async () => {

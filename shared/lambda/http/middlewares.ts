@@ -116,10 +116,11 @@ type RequestSchemas = Record<'params' | 'query' | 'headers', z.ZodType> & { body
 export function checkedBy(schemas: RequestSchemas): Middleware {
   return {
     before: ({ event }) => {
-      const details: ApiErrorDetail[] = [];
+      let details: ApiErrorDetail[] = [];
       const check = (schema: z.ZodType, value: unknown, root: string): unknown => {
         const parsed = schema.safeParse(value);
-        if (!parsed.success) details.push(...errorDetails(parsed.error.issues, value, root));
+        // Not pushed: there can be more of them than a call takes arguments.
+        if (!parsed.success) details = details.concat(errorDetails(parsed.error.issues, value, root));
         return parsed.data;
       };
       const checked = {
