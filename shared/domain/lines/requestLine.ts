@@ -161,9 +161,18 @@ function wrongType(param: string, wanted: string, found: unknown): LineProblem {
 function checkCustomId(customId: unknown): LineProblem | undefined {
   if (customId === undefined) return missing('custom_id', 'a string that no other line has');
   if (typeof customId !== 'string') return wrongType('custom_id', 'a string', customId);
-  if (customId.length > 0 && customId.length <= MAX_CUSTOM_ID) return undefined;
-  const message = `custom_id has ${customId.length} characters; 1 to ${MAX_CUSTOM_ID} are allowed.`;
+  // A character has one UTF-16 unit at least: most ids need no counting.
+  const characters = customId.length <= MAX_CUSTOM_ID ? customId.length : countCharacters(customId);
+  if (characters > 0 && characters <= MAX_CUSTOM_ID) return undefined;
+  const message = `custom_id has ${characters} characters; 1 to ${MAX_CUSTOM_ID} are allowed.`;
   return { code: 'invalid_value', param: 'custom_id', message };
+}
+
+/** Code points, as the API counts those of names; an id can have the 10 MB of its line, so no array is made of them. */
+function countCharacters(text: string): number {
+  let count = 0;
+  for (const _ of text) count++;
+  return count;
 }
 
 function checkMethod(method: unknown): LineProblem | undefined {

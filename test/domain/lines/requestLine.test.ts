@@ -52,7 +52,7 @@ describe('a good line', () => {
       agent({
         input: 'Grüße 🎈',
         enable_streaming: false,
-        show_tool_calls: true,
+        show_tool_calls: false,
         output_schema: '{"type":"object"}',
         variables: [
           { name: 'city', value: 'Köln' },
@@ -106,6 +106,10 @@ describe('a good line', () => {
     expect(Object.hasOwn({}, 'polluted') || 'polluted' in {}).toBe(false);
   });
 
+  it('may have a custom_id of 512 characters, whatever each of them takes', () => {
+    expect(check(agent({ input: 'x' }, { custom_id: '🎈'.repeat(512) }))).toMatchObject({ ok: true });
+  });
+
   it('may be the last one without a newline', () => {
     expect(check(JSON.stringify(agent({ input: 'Hi' })), {}, false).ok).toBe(true);
   });
@@ -145,6 +149,14 @@ describe('a bad line', () => {
     [
       'a long custom_id',
       agent({ input: 'x' }, { custom_id: 'x'.repeat(513) }),
+      {},
+      'invalid_value',
+      'custom_id',
+      /513 characters/,
+    ],
+    [
+      'a long custom_id of characters that take two units each',
+      agent({ input: 'x' }, { custom_id: '🎈'.repeat(513) }),
       {},
       'invalid_value',
       'custom_id',
@@ -271,6 +283,38 @@ describe('a bad line', () => {
       'unsupported_parameter',
       'body.enable_streaming',
       /not supported/,
+    ],
+    [
+      'show_tool_calls: true',
+      agent({ input: 'x', show_tool_calls: true }),
+      {},
+      'unsupported_parameter',
+      'body.show_tool_calls',
+      /not supported/,
+    ],
+    [
+      'an unknown field of a document',
+      agent({ input: 'x', documents: [{ type: 'pdf', url: 'https://a.b/c', pages: '1-3' }] }),
+      {},
+      'unsupported_parameter',
+      'body.documents[0].pages',
+      /not known/,
+    ],
+    [
+      'an unknown field of a variable',
+      agent({ input: 'x', variables: [{ name: 'a', value: 1, default: 2 }] }),
+      {},
+      'unsupported_parameter',
+      'body.variables[0].default',
+      /not known/,
+    ],
+    [
+      'an unknown field of a vector',
+      vectors([{ id: 'a', values: [1], namespace: 'n' }]),
+      EMBEDDINGS,
+      'unsupported_parameter',
+      'body.vectors[0].namespace',
+      /not known/,
     ],
     [
       'a thread',
