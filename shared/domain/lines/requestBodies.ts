@@ -66,7 +66,7 @@ export function isObject(value: unknown): value is object {
  * `{{name}}` in the agent's instructions.
  */
 const Variable = z
-  .looseObject({
+  .strictObject({
     name: z.string().nullish(),
     key: z.string().nullish(),
     value: z.union([z.string(), z.number(), z.boolean()], { error: 'must be a string, a number, true or false' }),
@@ -82,14 +82,14 @@ const DocumentUrl = z.string().refine((url) => /^(https?:\/\/[^\s/]|data:[^\s,]*
 
 const AgentBodySchema = z.strictObject({
   input: z.string(),
-  show_tool_calls: z.boolean().nullish(),
+  show_tool_calls: neverTrue('is not supported: the provider of this model calls no tools by itself'),
   enable_streaming: neverTrue('is not supported: a batch answers each line as a whole'),
   stream: neverTrue('is not supported: a batch answers each line as a whole'),
   output_schema: jsonSchemaText.nullish(),
   variables: z.array(Variable).nullish(),
   documents: z
     .array(
-      z.looseObject({
+      z.strictObject({
         type: z.enum(['image', 'pdf'], { error: 'must be "image" or "pdf"' }),
         url: DocumentUrl,
         title: z.string().nullish(),
@@ -103,7 +103,7 @@ const AgentBodySchema = z.strictObject({
 export type AgentBody = z.infer<typeof AgentBodySchema>;
 
 const VectorItem = z
-  .looseObject({
+  .strictObject({
     id: z.string(),
     values: z.array(z.number()),
     metadata: z.looseObject({ text: z.unknown().optional() }).nullish(),
