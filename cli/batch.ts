@@ -92,18 +92,18 @@ async function download(client: ApiClient, batch: Batch, folder: string): Promis
     const got = await downloadFile(url, path);
     if (batch.status !== 'failed' && got !== lines)
       throw new Error(`${path} has ${got} lines where the batch counts ${lines}. Download it again.`);
-    saved.push(`${path} (${got} lines)`);
+    saved.push(`${path} (${got} ${got === 1 ? 'line' : 'lines'})`);
   }
   return saved;
 }
 
-/** True where the receiver was told; says how. */
-async function checkNotification(connection: Connection, batch: Batch): Promise<boolean> {
+/** Says whether and how the receiver was told. A batch that has completed stays so if it could not be. */
+async function checkNotification(connection: Connection, batch: Batch): Promise<void> {
   if (connection.receiver) {
     const got = await connection.receiver.wait(NOTIFICATION_WAIT_MS);
     if (!got) say(`Notification: none within ${NOTIFICATION_WAIT_MS / 1000} s; it is tried again on its schedule`);
     else say(`Notification: ${got.event}, ${got.signatureHolds ? 'signature holds' : 'SIGNATURE DOES NOT HOLD'}`);
-    return got?.signatureHolds === true && got.batchId === batch.id;
+    return;
   }
   const until = performance.now() + NOTIFICATION_WAIT_MS;
   let latest = batch;
@@ -111,17 +111,26 @@ async function checkNotification(connection: Connection, batch: Batch): Promise<
     await pause(connection.pollMs);
     latest = await connection.client.getBatch(batch.id);
   }
-  if (latest.delivered_at !== null) say(`Notification: delivered at ${latest.delivered_at}`);
-  else
-    say(
-      `Notification: not delivered yet (last answer ${latest.delivery?.last_status ?? latest.delivery?.last_error ?? 'none'}); it is tried again on its schedule`,
-    );
-  return latest.delivered_at !== null;
+  const lastAnswer = latest.delivery?.last_status ?? latest.delivery?.last_error ?? 'none';
+  say(
+    latest.delivered_at !== null
+      ? `Notification: delivered at ${latest.delivered_at}`
+      : `Notification: not delivered yet (last answer: ${lastAnswer}); it is tried again on its schedule`,
+  );
+}
+
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true });
+  } catch (cause) {
+    throw new UsageError(`--out ${path} cannot be made: ${cause instanceof Error ? cause.message : cause}`, { cause });
+  }
 }
 
 async function run(args: BatchArguments): Promise<number> {
   const bytes = await inputFileBytes(args.file);
   const type = args.type ?? (await guessType(args.file));
+  await makeFolder(args.out);
   const connection = await connect(args);
   try {
     const { client } = connection;
@@ -142,9 +151,8 @@ async function run(args: BatchArguments): Promise<number> {
     say(`Batch ${created.id} (${type})`);
     const batch = await watch(client, created.id, connection.pollMs);
     const seconds = (performance.now() - startedAt) / 1000;
-    await mkdir(args.out, { recursive: true });
     const saved = await download(client, batch, args.out);
-    const notified = await checkNotification(connection, batch);
+    await checkNotification(connection, batch);
 
     const { total, completed, failed } = batch.request_counts;
     say('');
@@ -154,7 +162,9 @@ async function run(args: BatchArguments): Promise<number> {
       say(`  ${line === null ? '' : `line ${line}: `}${code}: ${message}`);
     if (batch.errors.length > 5) say(`  … and ${batch.errors.length - 5} more on the batch and in errors.jsonl`);
     for (const file of saved) process.stdout.write(`${file}\n`);
-    if (batch.status !== 'completed' || !notified) return 1;
+    if (batch.status === 'failed' && failed > 0 && !args.skipInvalid)
+      say('No line was run, since some are bad. Correct them, or run the others with --skip-invalid.');
+    if (batch.status !== 'completed') return 1;
     return failed > 0 ? 2 : 0;
   } finally {
     await connection.close();

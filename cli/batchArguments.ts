@@ -9,13 +9,14 @@ export const HELP = `Runs one batch from a file to its results.
   --type TYPE        COMPLETIONS or EMBEDDINGS (default: guessed from the lines)
   --name NAME        the batch's name (default: the file's)
   --window TIME      completion window: 30m, 24h, 7d (default: 24h)
-  --skip-invalid     bad lines go to errors.jsonl and the others run (default: one bad line fails the batch)
+  --skip-invalid     bad lines go to errors.jsonl and the others run (default: one bad line fails the batch,
+                     and no line of it is run)
   --data DIR         data folder of the local system (default: .local)
   --model-url URL    an OpenAI-compatible server for the local system, with --model NAME and
                      --embedding-model NAME; its key is read from MODEL_API_KEY
   --api URL          a deployed stage instead of the local system, with --key KEY and --callback URL
 
-Exit code: 0 every line succeeded, 2 some lines failed, 1 the batch did not complete.`;
+Exit code: 0 every line succeeded, 2 some lines failed, 1 the batch did not complete (or could not be run).`;
 
 const options = {
   out: { type: 'string', default: 'results' },
@@ -78,6 +79,8 @@ function parse(args: string[]) {
   try {
     return parseArgs({ args, options, allowPositionals: true });
   } catch (cause) {
-    throw new UsageError(`${cause instanceof Error ? cause.message : cause}\n\n${HELP}`, { cause });
+    // parseArgs throws a TypeError whose first sentence names the argument.
+    const [problem] = cause instanceof Error ? cause.message.split('. ') : [String(cause)];
+    throw new UsageError(`${problem}. See npm run batch -- --help`, { cause });
   }
 }

@@ -1,6 +1,5 @@
 import { createReadStream } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
-import { createInterface } from 'node:readline';
 import { createGunzip } from 'node:zlib';
 
 /** A thing the user can put right; its message is all that is printed. */
@@ -9,8 +8,8 @@ export class UsageError extends Error {
 }
 
 const EMBEDDINGS_URLS = new Set(['/vectors', '/v1/embeddings']);
-/** A file whose first lines tell nothing is left to the API's own checks. */
-const LINES_LOOKED_AT = 20;
+/** A file whose first bytes tell nothing is left to the API's own checks. */
+const BYTES_LOOKED_AT = 1024 * 1024;
 
 export async function inputFileBytes(path: string): Promise<number> {
   try {
@@ -32,20 +31,31 @@ async function isGzip(path: string): Promise<boolean> {
 
 /** Guesses the batch's type from the `url` of its first lines. */
 export async function guessType(path: string): Promise<'COMPLETIONS' | 'EMBEDDINGS'> {
+  for (const line of (await firstText(path)).split('\n')) {
+    const url = urlOf(line);
+    if (url !== undefined) return EMBEDDINGS_URLS.has(url) ? 'EMBEDDINGS' : 'COMPLETIONS';
+  }
+  return 'COMPLETIONS';
+}
+
+async function firstText(path: string): Promise<string> {
   const bytes = createReadStream(path);
   const source = (await isGzip(path)) ? bytes.pipe(createGunzip()) : bytes;
-  let looked = 0;
+  const chunks: Buffer[] = [];
+  let length = 0;
   try {
-    for await (const line of createInterface({ input: source })) {
-      if (line.trim() === '') continue;
-      const url = urlOf(line);
-      if (url !== undefined) return EMBEDDINGS_URLS.has(url) ? 'EMBEDDINGS' : 'COMPLETIONS';
-      if (++looked >= LINES_LOOKED_AT) break;
+    for await (const chunk of source as AsyncIterable<Buffer>) {
+      chunks.push(chunk);
+      length += chunk.length;
+      if (length >= BYTES_LOOKED_AT) break;
     }
+  } catch (error) {
+    // Damaged gzip is the API's to report; what could be unpacked may tell enough.
+    if (!(error instanceof Error && 'code' in error && String(error.code).startsWith('Z_'))) throw error;
   } finally {
     bytes.destroy();
   }
-  return 'COMPLETIONS';
+  return Buffer.concat(chunks).toString('utf8');
 }
 
 function urlOf(line: string): string | undefined {

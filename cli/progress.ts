@@ -46,7 +46,8 @@ export function createProgress(isTerminal: boolean, write: (line: string) => voi
         lastAt = performance.now();
         lastStatus = status;
         const counts = total > 0 ? ` ${done}/${total} done, ${failed} failed` : '';
-        const speed = perSecond > 0 ? `, ${Math.round(perSecond)} lines/s, ${formatSeconds(secondsLeft)} left` : '';
+        const left = done < total ? `, ${formatSeconds(secondsLeft)} left` : '';
+        const speed = perSecond > 0 ? `, ${Math.round(perSecond)} lines/s${left}` : '';
         write(`${status}${counts}${speed}`);
       },
       stop() {},
@@ -66,7 +67,8 @@ export function createProgress(isTerminal: boolean, write: (line: string) => voi
   return {
     show({ status, done, failed, total }) {
       const { perSecond, secondsLeft } = rateOf(done, total);
-      const rate = `${Math.round(perSecond)} lines/s  ${formatSeconds(secondsLeft)} left`;
+      const left = done < total ? `  ${formatSeconds(secondsLeft)} left` : '';
+      const rate = `${Math.round(perSecond)} lines/s${left}`;
       const counts = total > 0 ? `${done}/${total} done  ${failed} failed  ${rate}` : '';
       const payload = { status: status.padEnd(11), counts };
       // Until the lines are counted the bar is empty, not full.

@@ -48,6 +48,7 @@ export class BatchApi extends Construct {
         error: '$context.integrationErrorMessage',
       }),
     };
-    this.url = stage.url;
+    // Without the slash at the end that the stage's own URL has: clients put paths behind it.
+    this.url = api.apiEndpoint;
   }
 }

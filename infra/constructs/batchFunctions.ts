@@ -7,6 +7,7 @@ import type * as s3 from 'aws-cdk-lib/aws-s3';
 import type * as sfn from 'aws-cdk-lib/aws-stepfunctions';
 import { Construct } from 'constructs';
 import { type FunctionName, type FunctionSpec, functions, type VariableName } from '../../shared/contract/functions.ts';
+import { TABLE } from '../../shared/contract/table.ts';
 import { KEY_PREFIXES } from '../../shared/domain/objectKeys.ts';
 import { bundleFunctions } from '../bundle.ts';
 import type { Stage } from '../config.ts';
@@ -20,6 +21,14 @@ type Props = {
   secrets: BatchSecrets;
   version: string;
 };
+
+const TABLE_ACTIONS = {
+  get: 'dynamodb:GetItem',
+  batchGet: 'dynamodb:BatchGetItem',
+  query: 'dynamodb:Query',
+  put: 'dynamodb:PutItem',
+  update: 'dynamodb:UpdateItem',
+} as const;
 
 /** `http/createBatch` → `CreateBatch`; the schedule's check and the route's share a name, so those keep their kind. */
 function constructId(name: FunctionName): string {
@@ -130,18 +139,24 @@ export class BatchFunctions extends Construct {
     const { table, bucket, secrets, stage } = this.props;
     const allow = (actions: string[], resources: string[]) =>
       made.addToRolePolicy(new iam.PolicyStatement({ actions, resources }));
-    const tableActions = (rights.table ?? []).flatMap((word) =>
-      word === 'read'
-        ? ['dynamodb:GetItem', 'dynamodb:BatchGetItem', 'dynamodb:Query']
-        : ['dynamodb:PutItem', 'dynamodb:UpdateItem'],
-    );
-    if (tableActions.length > 0) allow(tableActions, [table.tableArn, `${table.tableArn}/index/*`]);
+    if (rights.table)
+      allow(
+        rights.table.map((word) => TABLE_ACTIONS[word]),
+        [table.tableArn],
+      );
+    if (rights.indexes)
+      allow(
+        ['dynamodb:Query'],
+        rights.indexes.map((index) => `${table.tableArn}/index/${TABLE[`${index}Index`].name}`),
+      );
 
     const objects = (kinds: readonly (keyof typeof KEY_PREFIXES)[] = []) =>
       kinds.map((kind) => bucket.arnForObjects(`${KEY_PREFIXES[kind]}*`));
     const { read, write, delete: remove } = rights.files ?? {};
     if (read) allow(['s3:GetObject'], objects(read));
-    if (write) allow(['s3:PutObject', 's3:AbortMultipartUpload', 's3:ListMultipartUploadParts'], objects(write));
+    // The API signs one PUT; only steps upload in parts.
+    const multipart = name.startsWith('workflow/') ? ['s3:AbortMultipartUpload', 's3:ListMultipartUploadParts'] : [];
+    if (write) allow(['s3:PutObject', ...multipart], objects(write));
     if (remove) allow(['s3:DeleteObject'], objects(remove));
     // Without it S3 answers 403 for a key that is not there, which the steps must tell from a refusal. The API only
     // signs URLs and needs it not.
@@ -154,8 +169,10 @@ export class BatchFunctions extends Construct {
         inputBuckets.map((name) => `arn:${partition}:s3:::${name}/*`),
       );
 
-    if (rights.secrets?.includes('operatorKey')) secrets.operatorKey.grantRead(made);
-    if (rights.secrets?.includes('modelKeys'))
-      for (const secret of Object.values(secrets.modelKeys)) secret.grantRead(made);
+    const secretArns = [
+      ...(rights.secrets?.includes('operatorKey') ? [secrets.operatorKey] : []),
+      ...(rights.secrets?.includes('modelKeys') ? Object.values(secrets.modelKeys) : []),
+    ].map((secret) => secret.secretArn);
+    if (secretArns.length > 0) allow(['secretsmanager:GetSecretValue'], secretArns);
   }
 }

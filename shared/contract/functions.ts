@@ -23,8 +23,10 @@ export type VariableName = (typeof VARIABLE_NAMES)[number];
 type FileKind = 'uploads' | 'inputs' | 'shards' | 'parts' | 'outputs';
 
 export type Rights = {
-  /** `read`: GetItem, BatchGetItem and Query on the table and its indexes; `write`: PutItem and UpdateItem. */
-  table?: readonly ('read' | 'write')[];
+  /** The actions of the same names on the table: GetItem, BatchGetItem, Query, PutItem, UpdateItem. */
+  table?: readonly ('get' | 'batchGet' | 'query' | 'put' | 'update')[];
+  /** Indexes that it may query. */
+  indexes?: readonly ('due' | 'list')[];
   /**
    * By kind of object. `read`: GetObject (for a missing key S3 answers 404 only to who may list the bucket, else 403);
    * `write`: PutObject, AbortMultipartUpload, ListMultipartUploadParts; `delete`: DeleteObject, and ListBucket under
@@ -55,34 +57,39 @@ const LONGEST_SECONDS = 900;
 
 /** By file: `functions/<name>.ts`, which exports `handler`. */
 export const functions = {
-  'http/listBatches': { ...HTTP, variables: ['SETTINGS', 'TABLE_NAME'], rights: { table: ['read'] } },
+  'http/listBatches': {
+    ...HTTP,
+    variables: ['SETTINGS', 'TABLE_NAME'],
+    rights: { table: ['get', 'batchGet', 'query'], indexes: ['list'] },
+  },
   'http/createBatch': {
     ...HTTP,
-    variables: ['SETTINGS', 'TABLE_NAME', 'BATCH_MACHINE_ARN', 'NOTIFICATION_MACHINE_ARN'],
-    rights: { table: ['read', 'write'], batchMachine: ['start'] },
+    variables: ['SETTINGS', 'TABLE_NAME', 'BATCH_MACHINE_ARN'],
+    rights: { table: ['get', 'put'], batchMachine: ['start'] },
   },
-  'http/getBatch': { ...HTTP, variables: ['SETTINGS', 'TABLE_NAME'], rights: { table: ['read'] } },
+  'http/getBatch': { ...HTTP, variables: ['SETTINGS', 'TABLE_NAME'], rights: { table: ['get'] } },
   'http/downloadBatch': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME'],
     // A pre-signed URL can do what its signer may do, so the signer needs the read.
-    rights: { table: ['read'], files: { read: ['outputs'] } },
+    rights: { table: ['get'], files: { read: ['outputs'] } },
   },
   'http/createUpload': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME'],
-    rights: { table: ['read', 'write'], files: { write: ['uploads'] } },
+    rights: { table: ['get', 'put'], files: { write: ['uploads'] } },
   },
   'http/getWebhookSecret': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME'],
-    rights: { table: ['read', 'write'] },
+    rights: { table: ['get', 'put'] },
   },
   'http/checkBatches': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME', 'BATCH_MACHINE_ARN', 'NOTIFICATION_MACHINE_ARN', 'OPERATOR_KEY_SECRET_ARN'],
     rights: {
-      table: ['read', 'write'],
+      table: ['get', 'query', 'update'],
+      indexes: ['due'],
       batchMachine: ['start', 'describe', 'stop'],
       notificationMachine: ['start', 'describe'],
       secrets: ['operatorKey'],
@@ -91,17 +98,17 @@ export const functions = {
   'http/createKey': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME', 'OPERATOR_KEY_SECRET_ARN'],
-    rights: { table: ['read', 'write'], secrets: ['operatorKey'] },
+    rights: { table: ['get', 'put'], secrets: ['operatorKey'] },
   },
   'http/listKeys': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME', 'OPERATOR_KEY_SECRET_ARN'],
-    rights: { table: ['read'], secrets: ['operatorKey'] },
+    rights: { table: ['query', 'batchGet'], secrets: ['operatorKey'] },
   },
   'http/revokeKey': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME', 'OPERATOR_KEY_SECRET_ARN'],
-    rights: { table: ['read', 'write'], secrets: ['operatorKey'] },
+    rights: { table: ['get', 'update'], secrets: ['operatorKey'] },
   },
   'http/getHealth': { ...HTTP, variables: ['SETTINGS', 'SERVICE_VERSION'], rights: {} },
   'http/getOpenApi': { ...HTTP, variables: ['SETTINGS', 'SERVICE_VERSION'], rights: {} },
@@ -112,7 +119,7 @@ export const functions = {
     memoryMb: 1024,
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME'],
     rights: {
-      table: ['read', 'write'],
+      table: ['get', 'update'],
       files: { read: ['uploads', 'inputs', 'parts'], write: ['inputs', 'parts'], delete: ['inputs'] },
       inputBuckets: true,
     },
@@ -123,7 +130,7 @@ export const functions = {
     memoryMb: 1769,
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME'],
     rights: {
-      table: ['read', 'write'],
+      table: ['get', 'update'],
       files: {
         read: ['uploads', 'inputs', 'shards', 'parts'],
         write: ['shards', 'parts'],
@@ -135,14 +142,14 @@ export const functions = {
     timeoutSeconds: 300,
     memoryMb: 512,
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME'],
-    rights: { table: ['read', 'write'], files: { read: ['shards'], write: ['shards'] } },
+    rights: { table: ['get', 'query', 'update'], files: { read: ['shards'], write: ['shards'] } },
   },
   'workflow/runShard': {
     timeoutSeconds: LONGEST_SECONDS,
     memoryMb: 512,
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME', 'MODEL_KEY_SECRETS'],
     rights: {
-      table: ['read', 'write'],
+      table: ['get', 'update'],
       files: { read: ['uploads', 'inputs'], write: ['parts'], delete: ['parts'] },
       secrets: ['modelKeys'],
     },
@@ -154,7 +161,7 @@ export const functions = {
     // Not the batch machine's ARN: that machine refers to this function, and CloudFormation takes no circles.
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME', 'NOTIFICATION_MACHINE_ARN'],
     rights: {
-      table: ['read', 'write'],
+      table: ['get', 'query', 'update'],
       files: {
         read: ['uploads', 'inputs', 'shards', 'parts', 'outputs'],
         write: ['outputs', 'parts'],
@@ -167,20 +174,21 @@ export const functions = {
     timeoutSeconds: 60,
     memoryMb: 256,
     variables: ['SETTINGS', 'TABLE_NAME'],
-    rights: { table: ['read', 'write'] },
+    rights: { table: ['get', 'query', 'update'] },
   },
   'workflow/notifyReceiver': {
     timeoutSeconds: 60,
     memoryMb: 256,
     variables: ['SETTINGS', 'TABLE_NAME'],
-    rights: { table: ['read', 'write'] },
+    rights: { table: ['get', 'put', 'update'] },
   },
   'schedule/checkBatches': {
     timeoutSeconds: 60,
     memoryMb: 512,
     variables: ['SETTINGS', 'TABLE_NAME', 'BATCH_MACHINE_ARN', 'NOTIFICATION_MACHINE_ARN'],
     rights: {
-      table: ['read', 'write'],
+      table: ['get', 'query', 'update'],
+      indexes: ['due'],
       batchMachine: ['start', 'describe', 'stop'],
       notificationMachine: ['start', 'describe'],
     },

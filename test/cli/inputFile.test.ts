@@ -24,6 +24,13 @@ describe('the type of a batch', () => {
     expect(await guessType(file('packed.jsonl.gz', gzipSync(line)))).toBe(type);
   });
 
+  test('damaged gzip is left to the API, after what could be unpacked', async () => {
+    const line = JSON.stringify({ custom_id: 'a', method: 'POST', url: '/vectors', body: {} });
+    const packed = gzipSync(`${line}\n`.repeat(1000));
+    expect(await guessType(file('cut.jsonl.gz', packed.subarray(0, packed.length - 12)))).toBe('EMBEDDINGS');
+    expect(await guessType(file('cut-short.jsonl.gz', packed.subarray(0, 5)))).toBe('COMPLETIONS');
+  });
+
   test('lines that tell nothing are left to the API', async () => {
     expect(await guessType(file('bad.jsonl', '<html>\n{"url": 7}\n[]\n'))).toBe('COMPLETIONS');
   });
