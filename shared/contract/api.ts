@@ -29,6 +29,11 @@ const BatchParams = z.strictObject({ batch_id: z.string() });
 /** A media type with parameters, as a `Content-Type` header has it. */
 const MEDIA_TYPE = /^[\w.+-]{1,63}\/[\w.+-]{1,63}(; ?[\w-]{1,32}=[\w.-]{1,64})*$/;
 
+function wholeBytes(max: number) {
+  const error = `must be a whole number from 1 to ${max}`;
+  return z.int({ error }).min(1, { error }).max(max, { error });
+}
+
 const DownloadView = z
   .object({
     output_file_url: z.string().nullable(),
@@ -79,8 +84,11 @@ export function apiOf(settings: Settings) {
       ...plain,
       summary: 'A pre-signed PUT for an input file.',
       body: z.strictObject({
-        bytes: z.int().min(1).max(settings.limits.inputBytes).describe('Exact size of the file.'),
-        content_type: z.string().regex(MEDIA_TYPE, { error: 'must be a media type' }).default('application/jsonl'),
+        bytes: wholeBytes(settings.limits.inputBytes).describe('Exact size of the file.'),
+        content_type: z
+          .string()
+          .regex(MEDIA_TYPE, { error: 'must be a media type, such as application/jsonl' })
+          .default('application/jsonl'),
       }),
       answers: { 201: UploadView },
     },

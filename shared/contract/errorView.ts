@@ -34,14 +34,29 @@ export function errorView(error: ApiError): ErrorView {
   };
 }
 
-/** What zod found wrong with `value`, as the wire's `details`: one entry a field, unknown ones by their own names. */
-export function errorDetails(issues: readonly z.core.$ZodIssue[], value: unknown, root: string): ApiErrorDetail[] {
-  return issues.flatMap((issue) => {
-    const param = (...more: string[]) => shortened([...issue.path.map(String), ...more].join('.') || root);
-    if (issue.code === 'unrecognized_keys')
-      return issue.keys.map((key) => ({ param: param(key), message: 'is not known here' }));
-    return [{ param: param(), message: isMissing(value, issue.path) ? 'is required' : sentence(issue) }];
-  });
+/** `value` parsed by `schema`, or what is wrong with it as the wire's `details`. A value without a name is `root`. */
+export function checked(
+  schema: z.ZodType,
+  value: unknown,
+  root: string,
+): { value: unknown; details: ApiErrorDetail[] } {
+  // For what the schema itself has no words.
+  const parsed = schema.safeParse(value, { error: sentence });
+  return { value: parsed.data, details: parsed.success ? [] : errorDetails(parsed.error.issues, value, root) };
+}
+
+/** One entry a field, the first that was found; unknown fields by their own names. */
+function errorDetails(issues: readonly z.core.$ZodIssue[], value: unknown, root: string): ApiErrorDetail[] {
+  const details = new Map<string, ApiErrorDetail>();
+  for (const { path, message, ...issue } of issues) {
+    const add = (names: readonly PropertyKey[], text: string) => {
+      const name = names.map(String).join('.') || root;
+      if (!details.has(name)) details.set(name, { param: shortened(name), message: text });
+    };
+    if (issue.code === 'unrecognized_keys') for (const key of issue.keys) add([...path, key], 'is not known here');
+    else add(path, isMissing(value, path) ? 'is required' : message);
+  }
+  return [...details.values()];
 }
 
 function shortened(param: string): string {
@@ -49,11 +64,21 @@ function shortened(param: string): string {
   return `${param.slice(0, MAX_PARAM_CHARACTERS - 1).toWellFormed()}…`;
 }
 
-function sentence(issue: z.core.$ZodIssue): string {
-  if (issue.code === 'invalid_type') return `must be of type ${issue.expected}`;
+const TYPES: Record<string, string> = {
+  string: 'must be a string',
+  number: 'must be a number',
+  int: 'must be a whole number',
+  boolean: 'must be true or false',
+  array: 'must be an array',
+  object: 'must be an object',
+  record: 'must be an object',
+};
+
+function sentence(issue: z.core.$ZodRawIssue): string | undefined {
+  if (issue.code === 'invalid_type') return TYPES[issue.expected];
   if (issue.code === 'invalid_value')
     return `must be ${issue.values.map((value) => JSON.stringify(value)).join(' or ')}`;
-  return issue.message;
+  return undefined;
 }
 
 function isMissing(value: unknown, path: readonly PropertyKey[]): boolean {

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type * as z from 'zod';
 import { apiOf } from '../../shared/contract/api.ts';
 import { createBatchBody, ListBatchesQuery } from '../../shared/contract/batchRequests.ts';
-import { errorDetails } from '../../shared/contract/errorView.ts';
+import { checked } from '../../shared/contract/errorView.ts';
 import { CreateKeyBody } from '../../shared/contract/keys.ts';
 import { SettingsSchema } from '../../shared/contract/settings.ts';
 import { completionWindowMs } from '../../shared/domain/completionWindow.ts';
@@ -18,8 +18,7 @@ const Deployed = createBatchBody({ allowPrivateNetworks: false });
 const Local = createBatchBody({ allowPrivateNetworks: true });
 
 function details(schema: z.ZodType, value: unknown) {
-  const parsed = schema.safeParse(value);
-  return parsed.success ? [] : errorDetails(parsed.error.issues, value, 'body');
+  return checked(schema, value, 'body').details;
 }
 
 /** The params that are named as wrong, each once. */
@@ -40,20 +39,26 @@ describe('the body of POST /batches', () => {
 
   it('names every missing, wrong and unknown field at once', () => {
     const bad = { name: 7, type: 'COMPLETION', callback_url: 'ftp://x', dry_run: true, metadata: { a: 1 } };
-    const parsed = Deployed.safeParse(bad);
-    expect(parsed.success).toBe(false);
-    expect(errorDetails(parsed.error?.issues ?? [], bad, 'body')).toEqual([
-      { param: 'name', message: 'must be of type string' },
+    expect(details(Deployed, bad)).toEqual([
+      { param: 'name', message: 'must be a string' },
       { param: 'type', message: 'must be "COMPLETIONS" or "EMBEDDINGS"' },
       { param: 'input_file_url', message: 'is required' },
       { param: 'callback_url', message: 'must be https://…' },
-      { param: 'metadata.a', message: 'must be of type string' },
+      { param: 'metadata.a', message: 'must be a string' },
       { param: 'dry_run', message: 'is not known here' },
     ]);
   });
 
   it.each([null, [], 'text', 1, true])('is an object, not %j', (value) => {
-    expect(wrong(Deployed, value)).toEqual(['body']);
+    expect(details(Deployed, value)).toEqual([{ param: 'body', message: 'must be an object' }]);
+  });
+
+  it('is told what would be right of each field, once', () => {
+    expect(details(Deployed, { ...body, metadata: 'team', description: [], on_invalid_line: true })).toEqual([
+      { param: 'description', message: 'must be a string' },
+      { param: 'metadata', message: 'must be an object' },
+      { param: 'on_invalid_line', message: 'must be "fail" or "skip"' },
+    ]);
   });
 
   it('counts characters, not UTF-16 units', () => {
@@ -201,7 +206,10 @@ describe('the bodies of keys and uploads', () => {
   it('takes an upload up to the input limit, and a media type', () => {
     const schema = apiOf(SettingsSchema.parse({ limits: { inputBytes: 1000 } })).createUpload.body;
     expect(schema.parse({ bytes: 1000 })).toEqual({ bytes: 1000, content_type: 'application/jsonl' });
-    for (const bytes of [0, -1, 1.5, 1001, '10', null]) expect(wrong(schema, { bytes })).toEqual(['bytes']);
+    for (const bytes of [0, -1, 1.5, 1001, '10', null, true, 2 ** 53, Number.POSITIVE_INFINITY])
+      expect(details(schema, { bytes })).toEqual([
+        { param: 'bytes', message: 'must be a whole number from 1 to 1000' },
+      ]);
     expect(wrong(schema, { bytes: 1, content_type: 'text/plain\r\nx: y' })).toEqual(['content_type']);
     expect(wrong(schema, { bytes: 1, content_type: 'application/x-ndjson; charset=utf-8' })).toEqual([]);
   });

@@ -2,7 +2,7 @@ import type middy from '@middy/core';
 import type { Context } from 'aws-lambda';
 import type * as z from 'zod';
 import { IDEMPOTENCY_HEADER } from '../../contract/batchRequests.ts';
-import { type ErrorView, errorDetails, errorView } from '../../contract/errorView.ts';
+import { checked, type ErrorView, errorView } from '../../contract/errorView.ts';
 import { ApiError, type ApiErrorDetail } from '../../domain/errors.ts';
 import { mayManage } from '../../domain/roles.ts';
 import type { Log } from '../../ports.ts';
@@ -118,12 +118,12 @@ export function checkedBy(schemas: RequestSchemas): Middleware {
     before: ({ event }) => {
       let details: ApiErrorDetail[] = [];
       const check = (schema: z.ZodType, value: unknown, root: string): unknown => {
-        const parsed = schema.safeParse(value);
+        const part = checked(schema, value, root);
         // Not pushed: there can be more of them than a call takes arguments.
-        if (!parsed.success) details = details.concat(errorDetails(parsed.error.issues, value, root));
-        return parsed.data;
+        details = details.concat(part.details);
+        return part.value;
       };
-      const checked = {
+      const request = {
         params: check(schemas.params, { ...event.pathParameters }, 'path'),
         query: check(schemas.query, queryOf(event), 'query'),
         headers: check(schemas.headers, headersOfInterest(event), 'headers'),
@@ -133,7 +133,7 @@ export function checkedBy(schemas: RequestSchemas): Middleware {
         const names = [...new Set(details.map((detail) => detail.param))].slice(0, 5).join(', ');
         throw new ApiError('invalid_request', `The request is not valid: see ${names}.`, { details });
       }
-      event.checked = checked;
+      event.checked = request;
     },
   };
 }
