@@ -95,16 +95,23 @@ describe('a request', () => {
     expect(answer).toMatchObject({ status: 413, body: { error: 'payload_too_large', code: 413 } });
   });
 
-  it.each(['', '{', 'hello', '{"bytes":5}}', '{"bytes":5,"__proto__":{}}'])(
-    'with the body %j is not JSON of ours: 400',
+  it.each(['{"bytes":5,"__proto__":{}}', '{"bytes":{"__proto__":1}}'])(
+    'with a field named __proto__, as %s, is told so',
     async (rawBody) => {
       const answer = await filesRoute().send({ rawBody, headers: { 'content-type': 'application/json' } });
-      expect(answer).toMatchObject({
-        status: 400,
-        body: { error: 'invalid_request', code: 400, details: [{ param: 'body' }] },
-      });
+      expect(answer).toMatchObject({ status: 400, body: { error: 'invalid_request', code: 400 } });
+      expect(answer.body.message).toBe('The request is not valid: see __proto__.');
+      expect(answer.body.details).toEqual([{ param: '__proto__', message: 'is not allowed as the name of a field' }]);
     },
   );
+
+  it.each(['', '{', 'hello', '{"bytes":5}}'])('with the body %j is not JSON of ours: 400', async (rawBody) => {
+    const answer = await filesRoute().send({ rawBody, headers: { 'content-type': 'application/json' } });
+    expect(answer).toMatchObject({
+      status: 400,
+      body: { error: 'invalid_request', code: 400, details: [{ param: 'body' }] },
+    });
+  });
 
   it('in broken UTF-8 is a 400', async () => {
     const { handler } = filesRoute();

@@ -95,19 +95,26 @@ export function jsonBody(maxBytes: number): Middleware {
 }
 
 function parseJson(bytes: Buffer): unknown {
+  let hasProto = false;
+  let json: unknown;
   try {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-    return JSON.parse(text, (key, value: unknown) => {
-      // zod leaves this one out of records without a word.
-      if (key === '__proto__') throw new SyntaxError('a field is named __proto__');
+    json = JSON.parse(text, (key, value: unknown) => {
+      if (key === '__proto__') hasProto = true;
       return value;
     });
   } catch (error) {
     throw new ApiError('invalid_request', 'The body is not JSON.', {
-      details: [{ param: 'body', message: 'must be JSON in UTF-8, with no field named __proto__' }],
+      details: [{ param: 'body', message: 'must be JSON in UTF-8' }],
       cause: error,
     });
   }
+  // zod leaves this one out of records without a word.
+  if (hasProto)
+    throw new ApiError('invalid_request', 'The request is not valid: see __proto__.', {
+      details: [{ param: '__proto__', message: 'is not allowed as the name of a field' }],
+    });
+  return json;
 }
 
 type RequestSchemas = Record<'params' | 'query' | 'headers', z.ZodType> & { body: z.ZodType | undefined };
