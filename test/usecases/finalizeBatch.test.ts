@@ -280,7 +280,7 @@ describe('finalizing a batch that ended while validating', () => {
       key: objectKeys.plan(created, 1),
       shards: 0,
       lines: 5,
-      runnable: 0,
+      runnable: 4,
       invalid: { key: invalid, bytes: Buffer.byteLength(body), lines: 1 },
       input: { bytes: 9, sha256: 'input-sha' },
     });
@@ -295,7 +295,8 @@ describe('finalizing a batch that ended while validating', () => {
     });
     await finalize(created);
     const { ended, output, errors } = await results(created);
-    expect(ended).toMatchObject({ status: 'failed', requestCounts: { total: 1, completed: 0, failed: 1 } });
+    expect(ended).toMatchObject({ status: 'failed', requestCounts: { total: 5, completed: 0, failed: 1 } });
+    expect((await world.batches.getDetail(created.batchId))?.receipt).toMatchObject({ lines: 1, failed: 1 });
     expect(output).toBe('');
     expect(errors).toBe(`${badLine(created, 3)}\n`);
     expect((await world.batches.getDetail(created.batchId))?.errors).toEqual([
@@ -319,7 +320,11 @@ describe('finalizing a batch that ended while validating', () => {
     world.clock.time = created.expiresAt;
     expect(await finalize(created)).toMatchObject({ next: 'end' });
     const { ended, errors } = await results(created);
-    expect(ended).toMatchObject({ status: 'expired', outcome: { kind: 'expired' } });
+    expect(ended).toMatchObject({
+      status: 'expired',
+      outcome: { kind: 'expired' },
+      requestCounts: { total: 5, completed: 0, failed: 1 },
+    });
     expect(errors).toBe(`${badLine(created, 3)}\n`);
   });
 

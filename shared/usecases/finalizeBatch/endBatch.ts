@@ -46,7 +46,8 @@ export async function endBatch(deps: Deps, gathered: Gathered): Promise<BatchHea
   const now = clock.now();
   const { usage } = gathering;
   const change = {
-    requestCounts: { total: completed + failed, completed, failed },
+    // The file's lines: where validation ended the batch its good lines are in no file, but are not unasked for.
+    requestCounts: { total: head.plan?.lines ?? 0, completed, failed },
     filesExpireAt: now + settings.files.keepDays * DAY_MS,
     ...(usage.inputTokens + usage.outputTokens > 0 ? { usage } : {}),
     ...(output ? { outputFile: stored(output) } : {}),
@@ -69,7 +70,7 @@ function endOf(head: BatchHead, { outcome }: Gathering): EndedStatus {
   return head.status === 'cancelling' ? 'cancelled' : outcome.kind;
 }
 
-/** Each line ends in exactly one place: as many were written as the plan has. */
+/** Each line ends in exactly one place: as many were written as the plan's shards and its bad lines have. */
 async function checkCounts(deps: Deps, head: BatchHead, { completed, failed }: Progress): Promise<void> {
   const { plan } = head;
   let expected = plan?.invalid?.lines ?? 0;
