@@ -200,6 +200,8 @@ export type WebhookSecretStore = {
 
 export type IdempotencyRecord = { batchId: string; bodyHash: string; expiresAt: number };
 export type IdempotencyStore = {
+  /** Undefined where the key was not used, or its record has expired at `now`. */
+  find(projectId: string, key: string, now: number): Promise<IdempotencyRecord | undefined>;
   /** Keeps `record` unless an unexpired one is there; answers the one that stands. */
   begin(projectId: string, key: string, record: IdempotencyRecord, now: number): Promise<IdempotencyRecord>;
 };

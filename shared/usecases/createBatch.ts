@@ -27,13 +27,18 @@ export async function createBatch(
 ): Promise<BatchRecords & { created: boolean }> {
   const { projectId } = caller;
   const now = deps.clock.now();
-  await checkUpload(deps, projectId, body.input_file_url, now);
-
   let batchId = `batch_${deps.ids.ulid()}`;
-  if (idempotencyKey !== undefined) {
+  if (idempotencyKey === undefined) await checkUpload(deps, projectId, body.input_file_url, now);
+  else {
     const bodyHash = hashOfBody(body);
-    const mine = { batchId, bodyHash, expiresAt: now + IDEMPOTENCY_MS };
-    const standing = await deps.idempotency.begin(projectId, idempotencyKey, mine, now);
+    let standing = await deps.idempotency.find(projectId, idempotencyKey, now);
+    if (standing === undefined) {
+      // Before the key is taken, so that a refusal uses up none; after it was looked for, since the batch outlives the
+      // upload.
+      await checkUpload(deps, projectId, body.input_file_url, now);
+      const mine = { batchId, bodyHash, expiresAt: now + IDEMPOTENCY_MS };
+      standing = await deps.idempotency.begin(projectId, idempotencyKey, mine, now);
+    }
     if (standing.bodyHash !== bodyHash)
       throw new ApiError('conflict', 'This Idempotency-Key was used with another body within the last 24 hours.');
     if (standing.batchId !== batchId) {

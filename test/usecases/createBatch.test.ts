@@ -132,6 +132,18 @@ describe('an upload as input', () => {
     });
   });
 
+  it('may be gone when an idempotency key comes again: the batch stands', async () => {
+    const deps = depsOn();
+    const fileId = `file_${systemIds.ulid()}`;
+    await put(deps, caller.projectId, fileId);
+    const first = await createBatch(deps, caller, { body: inputOf(fileId), idempotencyKey: 'k' });
+    deps.clock.advance(2 * HOUR);
+    const again = await createBatch(deps, caller, { body: inputOf(fileId), idempotencyKey: 'k' });
+    expect(again).toEqual({ ...first, created: false });
+    await expect(createBatch(deps, caller, { body: inputOf(fileId), idempotencyKey: 'l' })).rejects.toThrow();
+    await expect(createBatch(deps, caller, { body, idempotencyKey: 'k' })).rejects.toMatchObject({ error: 'conflict' });
+  });
+
   it('that is refused uses up no idempotency key', async () => {
     const deps = depsOn();
     const missing = inputOf(`file_${systemIds.ulid()}`);

@@ -16,6 +16,12 @@ const TRIES = 3;
 /** `Idempotency-Key`: who is first under a key decides its batch. */
 export function createIdempotencyStore(table: Table): IdempotencyStore {
   return {
+    async find(projectId, key, now) {
+      const stored = await getRecord(table, keys.idempotency(projectId, key));
+      const record = stored && parseRecord(IdempotencyRecordSchema, stored);
+      return record && record.expiresAt > now ? record : undefined;
+    },
+
     async begin(projectId, key, record, now) {
       const place = keys.idempotency(projectId, key);
       for (let tries = 0; tries < TRIES; tries++) {

@@ -41,6 +41,9 @@ export function idempotencyStoreSuite(open: () => IdempotencyStore): void {
       const first = record('batch_1', NOW + 1_000);
       expect(await open().begin(projectId, 'key', first, NOW)).toEqual(first);
       expect(await open().begin(projectId, 'key', record('batch_2'), NOW + 999)).toEqual(first);
+      expect(await open().find(projectId, 'key', NOW + 999)).toEqual(first);
+      expect(await open().find(projectId, 'key', NOW + 1_000)).toBeUndefined();
+      expect(await open().find(projectId, 'other', NOW)).toBeUndefined();
       expect(await open().begin(projectId, 'key', record('batch_3'), NOW + 1_000)).toEqual(record('batch_3'));
     });
 
