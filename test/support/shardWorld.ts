@@ -174,7 +174,13 @@ async function readText(files: FileStore, key: string): Promise<string | undefin
 
 /** A model that a test answers by hand: each call waits for `answer`, or for its signal. */
 export function handModel() {
-  type Open = { call: ModelCall; prompt: string; answer: (text: string) => void; fail: (status: number) => void };
+  type Open = {
+    call: ModelCall;
+    prompt: string;
+    answer: (text: string) => void;
+    fail: (status: number, message?: string) => void;
+    drop: () => void;
+  };
   const open: Open[] = [];
   const arrivals: (() => void)[] = [];
   let calledOff = 0;
@@ -191,7 +197,11 @@ export function handModel() {
           call,
           prompt: messages[0]?.content ?? '',
           answer: (text: string) => respond(200, { choices: [{ message: { content: text } }] }),
-          fail: (status: number) => respond(status, { error: { message: 'by hand' } }),
+          fail: (status: number, message = 'by hand') => respond(status, { error: { message } }),
+          drop: () => {
+            answered = true;
+            resolve({ kind: 'network', reason: 'dropped by hand' });
+          },
         };
         call.signal?.addEventListener('abort', () => {
           if (!answered) calledOff++;

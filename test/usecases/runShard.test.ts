@@ -149,6 +149,61 @@ describe('running a shard', () => {
     expect(server.requests.filter((request) => request.body.model === 'model-1').length).toBeLessThanOrEqual(8);
   });
 
+  it('keeps the last answer of a line that waited for another try when its model is refused', async () => {
+    const model = handModel();
+    const batch = await aRunningBatch(world, chatLines(2));
+    const worker = { inFlightStart: 2, inFlightMax: 2, retryBaseMs: 10_000, retryMaxMs: 10_000 };
+    const time = handClock();
+    const deps = {
+      ...workerDeps(world, { provider: model.provider, clock: time.clock, worker }),
+      random: { next: () => 0.9 },
+    };
+    const running = runShard(deps, batch.step(), LONG);
+    await model.arrived(2);
+    model.open[0]?.fail(500);
+    await new Promise(setImmediate);
+    model.open[1]?.fail(401);
+    await new Promise(setImmediate);
+    time.advance(10_000);
+    await running;
+    const { results } = await expectEachLineOnce(batch, 2);
+    expect(results[0]?.json).toMatchObject({
+      response: { status_code: 500, body: { error: { message: 'by hand' } } },
+      error: { code: 'model_unauthorized' },
+      attempts: 1,
+    });
+  });
+
+  it('gives a line its last answer, however large, where the window ends before its next try', async () => {
+    const model = handModel();
+    const time = handClock();
+    const batch = await aRunningBatch(world, chatLines(2), { deadline: time.clock.now() + 15_000 });
+    const worker = { inFlightStart: 2, inFlightMax: 2, retryBaseMs: 10_000, retryMaxMs: 10_000 };
+    const deps = {
+      ...workerDeps(world, { provider: model.provider, clock: time.clock, worker }),
+      random: { next: () => 0.9 },
+    };
+    const running = runShard(deps, batch.step(), LONG);
+    await model.arrived(2);
+    const large = 'x'.repeat(9 * 1024 * 1024);
+    for (const call of model.open) call.fail(500, large);
+    await new Promise(setImmediate);
+    // Both are due again at 9 s; the second try of the first one fails without an answer.
+    time.advance(9_500);
+    await model.arrived(4);
+    const second = (prompt: string) => model.open.slice(2).find((call) => call.prompt === prompt);
+    second('request-1')?.drop();
+    second('request-2')?.fail(503, 'the newest');
+    await new Promise(setImmediate);
+    time.advance(6_000);
+    await running;
+    const { results } = await expectEachLineOnce(batch, 2);
+    expect(results.map(({ json }) => json.response)).toEqual([
+      { status_code: 500, body: { error: { message: large } } },
+      { status_code: 503, body: { error: { message: 'the newest' } } },
+    ]);
+  });
+
   it('gets through a shard whose only model refuses the credentials without a moment passing', async () => {
     const server = await modelServer(() => fault(401));
     const batch = await aRunningBatch(world, chatLines(500));

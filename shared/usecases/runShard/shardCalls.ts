@@ -13,8 +13,11 @@ import type { ShardCommits } from './shardCommits.ts';
 /** What an answer is taken for until larger ones were seen; and how fast large ones are forgotten. */
 const LEAST_ANSWER_BYTES = 16 * 1024;
 const ANSWER_PEAK_DECAY = 0.98;
-/** Kept of a failed answer while its line waits for the next try. */
-const MAX_KEPT_ANSWER = 64 * 1024;
+/**
+ * Kept of failed answers while their lines wait for the next try: characters of one or two bytes, of a worker that has
+ * 512 MB. What comes on top is not kept; the answer that a line ends with at once needs no keeping.
+ */
+const MAX_KEPT_ANSWERS = 32 * 1024 * 1024;
 
 type CallDeps = Pick<Ports, 'clock' | 'random' | 'log'> & {
   providers: Ports['models'];
@@ -32,6 +35,7 @@ export class ShardCalls {
   readonly #abort = new AbortController();
   #inFlight = 0;
   #answerPeak = LEAST_ANSWER_BYTES;
+  #keptAnswers = 0;
   /** Calls that failed, by the label of their cause: for the log. */
   readonly failures: Record<string, number> = {};
   /** No try starts at this time or after it. */
@@ -92,7 +96,7 @@ export class ShardCalls {
 
   #failAll(lane: ModelLane<HeldLine>, { cause, status }: NonNullable<ModelLane<HeldLine>['rejected']>): void {
     const message = failureMessage(cause, status === undefined ? {} : { status });
-    for (const line of lane.ready.splice(0)) this.#finishFailed(line, { cause, message });
+    for (const line of lane.ready.splice(0)) this.#finishFailed(line, withLastAnswer({ cause, message }, line));
   }
 
   async #call(lane: ModelLane<HeldLine>, line: HeldLine): Promise<void> {
@@ -109,14 +113,14 @@ export class ShardCalls {
     switch (result.kind) {
       case 'called_off':
         lane.calledOff(ticket);
-        this.#held.letGo(line);
+        this.#letGo(line);
         return;
       case 'answered': {
         const { statusCode, body, usage } = result;
         lane.succeeded(ticket);
         this.#commits.addUsage(usage);
         this.#answerPeak = Math.max(LEAST_ANSWER_BYTES, body.length * 2, this.#answerPeak * ANSWER_PEAK_DECAY);
-        this.#held.letGo(line);
+        this.#letGo(line);
         this.#commits.add(answeredEntry(this.#batchId, line.line, line.request.customId, statusCode, body));
         return;
       }
@@ -127,7 +131,8 @@ export class ShardCalls {
     }
   }
 
-  #retryOrFinish(line: HeldLine, failure: LineFailure): void {
+  #retryOrFinish(line: HeldLine, newest: LineFailure): void {
+    const failure = withLastAnswer(newest, line);
     const { cause, retryAfterMs } = failure;
     const { metric, countsAsAttempt } = FAILURE_CAUSES[cause];
     this.failures[metric] = (this.failures[metric] ?? 0) + 1;
@@ -142,14 +147,36 @@ export class ShardCalls {
       this.#finishFailed(line, failure);
       return;
     }
-    const { response, ...withoutResponse } = failure;
-    line.failure = response && response.body.length > MAX_KEPT_ANSWER ? withoutResponse : failure;
+    this.#keep(line, failure);
     this.#commits.setAttempts(line.index, line.attempts);
     this.#held.backOff(line, decision.at);
   }
 
-  #finishFailed(line: HeldLine, failure: LineFailure): void {
+  #keep(line: HeldLine, failure: LineFailure): void {
+    this.#keptAnswers -= keptOf(line);
+    const { response, ...withoutResponse } = failure;
+    const fits = this.#keptAnswers + (response?.body.length ?? 0) <= MAX_KEPT_ANSWERS;
+    line.failure = fits ? failure : withoutResponse;
+    this.#keptAnswers += keptOf(line);
+  }
+
+  #letGo(line: HeldLine): void {
+    this.#keptAnswers -= keptOf(line);
     this.#held.letGo(line);
+  }
+
+  #finishFailed(line: HeldLine, failure: LineFailure): void {
+    this.#letGo(line);
     this.#commits.add(failedCallEntry(this.#batchId, line, failure));
   }
+}
+
+function keptOf({ failure }: HeldLine): number {
+  return failure?.response?.body.length ?? 0;
+}
+
+/** A failure without an answer leaves the one before it the last; but one that was too large has come after it. */
+function withLastAnswer(failure: LineFailure, { failure: before }: HeldLine): LineFailure {
+  if (failure.response || !before?.response || failure.cause === 'too_large') return failure;
+  return { ...failure, response: before.response };
 }
