@@ -10,8 +10,8 @@ import { describeNetworkFault } from './networkFault.ts';
 type Range = { start?: number; ifRange?: string; signal?: AbortSignal };
 type Answer = { status: number; headers: Dispatcher.ResponseData['headers']; body: Dispatcher.ResponseData['body'] };
 
-/** Three tries within seconds: what lasts longer is for the step's own retries, which can wait in Step Functions. */
-const PAUSES_MS = [500, 2_000];
+/** Five tries over about 15 s: a server that restarts or throttles is back by then. What lasts longer ends the batch. */
+const PAUSES_MS = [500, 2_000, 4_000, 8_000];
 /** A `Retry-After` up to this is waited for in place. */
 const MAX_PAUSE_MS = 10_000;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
