@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import { App } from 'aws-cdk-lib';
 import * as z from 'zod';
 import { BatchStack } from './batchStack.ts';
-import { MODELS_PATH, readStage } from './config.ts';
+import { ConfigError, MODELS_PATH, readStage } from './config.ts';
 
 /**
  * Synthesizes the stack: `npx cdk synth -c stage=prod`. Context `stage` names the stage of `config.json`, `models` the
@@ -28,10 +28,16 @@ const context = Context.parse({
 });
 const { version } = Package.parse(JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')));
 
-new BatchStack(app, `batch-api-${context.stage}`, {
-  stage: readStage(context.stage, context.settings),
-  modelsPath: context.models,
-  version,
-  description: `Batch API for LLM work, stage ${context.stage}`,
-});
-app.synth();
+try {
+  new BatchStack(app, `batch-api-${context.stage}`, {
+    stage: readStage(context.stage, context.settings),
+    modelsPath: context.models,
+    version,
+    description: `Batch API for LLM work, stage ${context.stage}`,
+  });
+  app.synth();
+} catch (error) {
+  if (!(error instanceof ConfigError)) throw error;
+  console.error(error.message);
+  process.exitCode = 1;
+}

@@ -26,12 +26,17 @@ export type Stage = z.infer<typeof StageSchema>;
 
 const ConfigSchema = z.strictObject({ $schema: z.string().optional(), stages: z.record(z.string(), StageSchema) });
 
+/** The deployer's own files do not fit; the message says where and how. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+}
+
 function readJson(path: string): unknown {
   const text = readFileSync(path, 'utf8');
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw new Error(`${path} is not JSON: ${cause instanceof Error ? cause.message : cause}`, { cause });
+    throw new ConfigError(`${path} is not JSON: ${cause instanceof Error ? cause.message : cause}`, { cause });
   }
 }
 
@@ -39,7 +44,7 @@ function parse<T extends z.ZodType>(schema: T, value: unknown, path: string): z.
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const problems = parsed.error.issues.map((issue) => `  ${issue.path.join('.') || '(whole file)'}: ${issue.message}`);
-  throw new Error(`${path} is not usable:\n${problems.join('\n')}`);
+  throw new ConfigError(`${path} is not usable:\n${problems.join('\n')}`);
 }
 
 /** Objects are merged by key, anything else is replaced. */
@@ -59,7 +64,8 @@ export const MODELS_PATH = fileURLToPath(new URL('../models.json', import.meta.u
 export function readStage(name: string, overrides: unknown = {}, path = CONFIG_PATH): Stage {
   const { stages } = parse(ConfigSchema, readJson(path), path);
   const stage = Object.hasOwn(stages, name) ? stages[name] : undefined;
-  if (!stage) throw new Error(`There is no stage "${name}" in ${path}. It has: ${Object.keys(stages).join(', ')}.`);
+  if (!stage)
+    throw new ConfigError(`There is no stage "${name}" in ${path}. It has: ${Object.keys(stages).join(', ')}.`);
   return {
     ...stage,
     settings: parse(SettingsSchema, merge(stage.settings, overrides), `${path}, overridden settings`),

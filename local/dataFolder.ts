@@ -40,10 +40,21 @@ export type DataFolder = {
 };
 type KeptFile<T> = { read(): T | undefined; write(value: T): void };
 
+function entriesOf(path: string): string[] {
+  try {
+    mkdirSync(path, { recursive: true });
+    return readdirSync(path);
+  } catch (cause) {
+    const problem = cause instanceof Error ? cause.message : String(cause);
+    throw new StartError(`${path} cannot be used as the data folder (${problem}). Name another one: --data DIR`, {
+      cause,
+    });
+  }
+}
+
 /** Takes the folder, emptied first where `reset` is set. Throws `StartError` where it is somebody else's. */
 export function openDataFolder(path: string, { reset = false }: { reset?: boolean } = {}): DataFolder {
-  mkdirSync(path, { recursive: true });
-  const held = readdirSync(path);
+  const held = entriesOf(path);
   if (held.length > 0 && !held.includes(LOCK)) {
     throw new StartError(
       `${path} is not empty and no data folder of the local run. Name an empty or new folder: --data DIR`,

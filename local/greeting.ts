@@ -4,8 +4,8 @@ import type { LocalRun } from './runtime.ts';
 const EXAMPLE = 'product-descriptions.jsonl';
 
 /** What a person sees when the local run is ready: where it is, the keys, and lines to paste. */
-export function greeting(run: LocalRun, models: string): string {
-  const { url, apiKey, demo } = run;
+export function greeting(run: LocalRun): string {
+  const { url, apiKey, demo, models } = run;
   const auth = `-H 'Authorization: Bearer ${apiKey}'`;
   const json = `-H 'Content-Type: application/json'`;
   const body = (inputUrl: string) =>

@@ -19,7 +19,7 @@ async function start({ port, dataDir, reset, json, modelServer }: Arguments): Pr
     const { url, apiKey, operatorKey, projectId, webhookSecret, pid } = run;
     const ready = { url, api_key: apiKey, management_key: operatorKey, project_id: projectId };
     process.stdout.write(`${JSON.stringify({ ...ready, webhook_secret: webhookSecret, pid })}\n`);
-  } else say(greeting(run, modelServer ? `models of ${modelServer.url}` : 'simulated models'));
+  } else say(greeting(run));
   return run;
 }
 

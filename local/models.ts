@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ModelEndpoint } from '../shared/domain/modelEndpoints.ts';
 import type { ModelsFile } from '../shared/domain/models.ts';
@@ -9,8 +9,9 @@ import type { FunctionPlan, SecretPlan } from './template/plan.ts';
 export type ModelServer = { url: string; model?: string | undefined; embeddingModel?: string | undefined };
 
 /**
- * Writes a models file for one OpenAI-compatible server: its models go by their own names, and any agent and `/vectors`
- * lines are mapped onto them. Without a model for a kind of line, such lines are refused at validation.
+ * Writes a models file for one OpenAI-compatible server: its models go by their own names and by those of the shipped
+ * `models.json` (`default`, `embedding`), and any agent and `/vectors` lines are mapped onto them. Without a model for
+ * a kind of line, such lines are refused at validation.
  */
 export function writeModelsFile(dataDir: string, server: ModelServer, wantsKey: boolean): string {
   const { url, model, embeddingModel } = server;
@@ -27,17 +28,29 @@ export function writeModelsFile(dataDir: string, server: ModelServer, wantsKey: 
     // One name may stand for both.
     endpoints.set(embeddingModel, [...(endpoints.get(embeddingModel) ?? []), 'embeddings']);
   }
+  const entry = (name: string) => ({ provider, model: name, endpoints: endpoints.get(name) ?? [] });
   const file: ModelsFile = {
     providers: { [provider]: { kind: 'openai', base_url: url.replace(/\/+$/, ''), api_key: wantsKey } },
-    models: Object.fromEntries(
-      [...endpoints].map(([name, served]) => [name, { provider, model: name, endpoints: served }]),
-    ),
+    models: {
+      ...(model === undefined ? {} : { default: entry(model) }),
+      ...(embeddingModel === undefined ? {} : { embedding: entry(embeddingModel) }),
+      ...Object.fromEntries([...endpoints.keys()].map((name) => [name, entry(name)])),
+    },
     agents: model === undefined ? {} : { '*': { model } },
     ...(embeddingModel === undefined ? {} : { vectors: { model: embeddingModel } }),
   };
   const path = join(dataDir, 'models.json');
   writeFileSync(path, `${JSON.stringify(file, null, 2)}\n`);
   return path;
+}
+
+/** What a models file answers lines with, for people. The file was checked when the stack was synthesized. */
+export function describeModels(path: string): string {
+  const { providers } = JSON.parse(readFileSync(path, 'utf8')) as ModelsFile;
+  const servers = Object.values(providers).flatMap((provider) =>
+    provider.kind === 'openai' ? [provider.base_url] : [],
+  );
+  return servers.length === 0 ? 'simulated models' : `models of ${[...new Set(servers)].join(', ')}`;
 }
 
 /**
@@ -55,7 +68,11 @@ export function fillModelKeys(
     for (const [provider, arn] of Object.entries(named)) {
       const own = `MODEL_API_KEY_${provider.toUpperCase().replaceAll(/[^A-Z0-9]/g, '_')}`;
       const value = environment[own] ?? environment.MODEL_API_KEY;
-      if (value !== undefined && value !== '') values.set(arn, value);
+      if (value === undefined || value === '')
+        throw new StartError(
+          `The provider "${provider}" of the models file wants a key. Set ${own} or MODEL_API_KEY, or say "api_key": false there.`,
+        );
+      values.set(arn, value);
     }
   }
   return secrets.map((secret) => {

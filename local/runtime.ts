@@ -8,7 +8,7 @@ import { startDynamoDb } from './dynamodb/server.ts';
 import { type FunctionHost, startFunctions } from './functions/host.ts';
 import type { InvocationResult } from './functions/invocation.ts';
 import { type HttpApi, type HttpApiOptions, startHttpApi } from './http/server.ts';
-import { fillModelKeys, type ModelServer, writeModelsFile } from './models.ts';
+import { describeModels, fillModelKeys, type ModelServer, writeModelsFile } from './models.ts';
 import { getReadyKeys, PROJECT_ID } from './readyKeys.ts';
 import { startS3 } from './s3/server.ts';
 import { startSchedules } from './schedule.ts';
@@ -46,6 +46,8 @@ export type LocalRun = {
   demo: Demo;
   dataDir: string;
   pid: number;
+  /** What answers the lines, for people. */
+  models: string;
   /** Stops everything; what is on disk is what the next run on the folder starts from. */
   close(): Promise<void>;
 };
@@ -56,7 +58,8 @@ export async function startLocalRun(options: LocalRunOptions): Promise<LocalRun>
   const folder = openDataFolder(resolve(options.dataDir), { reset: options.reset ?? false });
   stack.defer(() => folder.close());
   await checkPort(options.port);
-  const plan = await makePlan(options, folder);
+  const modelsFile = chooseModels(options, folder);
+  const plan = await makePlan(options, folder, modelsFile);
   const { url, demo, apiKey, webhookSecret, operatorKey } = await startServices(options, folder, plan, stack);
   folder.publish({
     url,
@@ -76,15 +79,19 @@ export async function startLocalRun(options: LocalRunOptions): Promise<LocalRun>
     demo,
     dataDir: folder.path,
     pid: process.pid,
+    models: describeModels(modelsFile),
     close: () => running.disposeAsync(),
   };
 }
 
-async function makePlan(options: LocalRunOptions, folder: DataFolder): Promise<LocalPlan> {
-  const { modelServer, environment = {} } = options;
-  const modelsFile = modelServer
+function chooseModels({ modelServer, modelsFile, environment = {} }: LocalRunOptions, folder: DataFolder): string {
+  return modelServer
     ? writeModelsFile(folder.path, modelServer, Boolean(environment.MODEL_API_KEY))
-    : resolve(options.modelsFile ?? join(ROOT, 'models.json'));
+    : resolve(modelsFile ?? join(ROOT, 'models.json'));
+}
+
+async function makePlan(options: LocalRunOptions, folder: DataFolder, modelsFile: string): Promise<LocalPlan> {
+  const { environment = {} } = options;
   options.onProgress?.('Synthesizing the stack');
   const synthesized = await synthesize({ modelsFile, settings: options.settings ?? {} });
   // The run's own copy: sandboxes load from it as long as it is up, and the cache drops what is old.
