@@ -211,7 +211,7 @@ export type Upload = {
   fileId: string;
   key: string;
   bytes: number;
-  contentType: string;
+  contentType?: string | undefined;
   createdAt: number;
   expiresAt: number;
 };
@@ -242,8 +242,11 @@ export type FileStore = {
   deletePrefix(prefix: string): Promise<void>;
   /** Good for `expiresSeconds`; `fileName` is what a browser saves it as. */
   signDownload(key: string, options: { expiresSeconds: number; fileName: string }): Promise<string>;
-  /** A PUT of exactly `bytes` bytes of that type. */
-  signUpload(key: string, options: { expiresSeconds: number; bytes: number; contentType: string }): Promise<string>;
+  /** A PUT of exactly `bytes` bytes of that type; without one, of any type. */
+  signUpload(
+    key: string,
+    options: { expiresSeconds: number; bytes: number; contentType?: string | undefined },
+  ): Promise<string>;
 };
 
 /** Enough to go on with an upload in another process. `bytes`: all that was written; `tail`: those after the last part. */

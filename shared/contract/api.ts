@@ -44,7 +44,9 @@ const DownloadView = z
 const UploadView = z
   .object({
     id: z.string(),
-    upload_url: z.string().describe('PUT the file here, with exactly the announced size and content type.'),
+    upload_url: z
+      .string()
+      .describe('PUT the file here, with exactly the announced size, and the content type if one was announced.'),
     input_file_url: z.string().describe('What a batch takes as its input_file_url.'),
     expires_at: Time.describe('When upload_url stops working.'),
   })
@@ -88,7 +90,8 @@ export function apiOf(settings: Settings) {
         content_type: z
           .string()
           .regex(MEDIA_TYPE, { error: 'must be a media type, such as application/jsonl' })
-          .default('application/jsonl'),
+          .optional()
+          .describe('The Content-Type that the PUT must then carry; any, or none, unless given.'),
       }),
       answers: { 201: UploadView },
     },

@@ -5,11 +5,14 @@ import type { ProjectCaller } from './authenticate.ts';
 
 const DAY_MS = 86_400_000;
 
-/** A pre-signed PUT of exactly `bytes` bytes. `expiresAt` is the URL's; the upload itself is good for days. */
+/**
+ * A pre-signed PUT of exactly `bytes` bytes; of that type, where one is named. `expiresAt` is the URL's; the upload
+ * itself is good for days.
+ */
 export async function createUpload(
   deps: Pick<Ports, 'uploads' | 'files' | 'clock' | 'ids'> & { settings: Settings },
   { projectId }: ProjectCaller,
-  { bytes, contentType }: { bytes: number; contentType: string },
+  { bytes, contentType }: { bytes: number; contentType: string | undefined },
 ): Promise<{ fileId: string; uploadUrl: string; expiresAt: number }> {
   const { uploadDays, uploadUrlSeconds } = deps.settings.files;
   const fileId = `file_${deps.ids.ulid()}`;

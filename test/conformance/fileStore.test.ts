@@ -248,6 +248,18 @@ describe('signed URLs', () => {
     expect(answer.headers.get('content-disposition')).toContain('filename="output.jsonl"');
   });
 
+  it('put a file of any type, or of none, where none was named; the size holds', async () => {
+    const url = await files.signUpload('signed for any type', { expiresSeconds: 60, bytes: 3 });
+    expect(new URL(url).searchParams.get('X-Amz-SignedHeaders')).toBe('content-length;host');
+    // The last is what curl --data sends by itself.
+    for (const type of [undefined, 'application/jsonl', 'application/x-www-form-urlencoded']) {
+      const headers = type === undefined ? {} : { 'content-type': type };
+      // Bytes, since fetch gives a text a type of its own.
+      expect((await fetch(url, { method: 'PUT', body: Buffer.from('one'), headers })).status).toBe(200);
+      expect((await fetch(url, { method: 'PUT', body: Buffer.from('four'), headers })).status).toBe(403);
+    }
+  });
+
   it('are not made by a client that would sign a checksum into them', async () => {
     const client = createS3Client({ ...LOCAL_S3, requestChecksumCalculation: 'WHEN_SUPPORTED' });
     const store = createFileStore({ client, bucket: s3.bucket });

@@ -133,6 +133,18 @@ describe('an upload', () => {
     expect(stored).toMatchObject({ bytes: 11, expiresAt: now + 7 * 86_400_000 });
     expect(await deps.files.info(stored?.key ?? '')).toMatchObject({ bytes: 11 });
   });
+
+  it('is of the announced type, or of any where none was announced', async () => {
+    const deps = depsOn();
+    const manager = { projectId: 'acme', role: 'owner' as const };
+    const named = await createUpload(deps, manager, { bytes: 3, contentType: 'text/plain' });
+    expect((await send(named.uploadUrl, '{}\n')).status).toBe(403);
+    expect((await send(named.uploadUrl, '{}\n', 'text/plain')).status).toBe(200);
+    const open = await createUpload(deps, manager, { bytes: 3, contentType: undefined });
+    expect((await send(open.uploadUrl, '{}\n')).status).toBe(200);
+    expect((await fetch(open.uploadUrl, { method: 'PUT', body: Buffer.from('{}\n') })).status).toBe(200);
+    expect(await deps.uploads.get('acme', open.fileId, now)).not.toHaveProperty('contentType');
+  });
 });
 
 describe('the webhook secret', () => {

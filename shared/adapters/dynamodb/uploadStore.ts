@@ -9,7 +9,7 @@ const UploadSchema = z.object({
   fileId: z.string(),
   key: z.string(),
   bytes: z.int().nonnegative(),
-  contentType: z.string(),
+  contentType: z.string().optional(),
   createdAt: z.int().nonnegative(),
   expiresAt: z.int().nonnegative(),
 });

@@ -123,9 +123,18 @@ export function createFileStore({ client, bucket }: { client: S3Client; bucket: 
         throw new Error('A client that adds checksums by itself signs that of an empty body into an upload URL.');
       return getSignedUrl(
         client,
-        new PutObjectCommand({ Bucket: bucket, Key: key, ContentLength: bytes, ContentType: contentType }),
-        // The pre-signer leaves both out unless told: then a URL would take any size and any type.
-        { expiresIn: expiresSeconds, signableHeaders: new Set(['host', 'content-length', 'content-type']) },
+        new PutObjectCommand({
+          Bucket: bucket,
+          Key: key,
+          ContentLength: bytes,
+          ...(contentType === undefined ? {} : { ContentType: contentType }),
+        }),
+        {
+          expiresIn: expiresSeconds,
+          // The pre-signer leaves both out unless told: then a URL would take any size and any type. A type that is
+          // signed must be sent as it is, so one that nobody named is not.
+          signableHeaders: new Set(['host', 'content-length', ...(contentType === undefined ? [] : ['content-type'])]),
+        },
       );
     },
   };
