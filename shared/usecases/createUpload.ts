@@ -1,5 +1,6 @@
 import type { Settings } from '../contract/settings.ts';
 import { objectKeys } from '../domain/objectKeys.ts';
+import { urlExpiry } from '../domain/urlExpiry.ts';
 import type { Ports } from '../ports.ts';
 import type { ProjectCaller } from './authenticate.ts';
 
@@ -21,5 +22,5 @@ export async function createUpload(
   const expiresAt = now + uploadDays * DAY_MS;
   await deps.uploads.put({ projectId, fileId, key, bytes, contentType, createdAt: now, expiresAt });
   const uploadUrl = await deps.files.signUpload(key, { expiresSeconds: uploadUrlSeconds, bytes, contentType });
-  return { fileId, uploadUrl, expiresAt: now + uploadUrlSeconds * 1000 };
+  return { fileId, uploadUrl, expiresAt: urlExpiry(now, uploadUrlSeconds) };
 }

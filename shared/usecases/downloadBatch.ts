@@ -2,6 +2,7 @@ import { canDownload } from '../contract/batchView.ts';
 import type { Settings } from '../contract/settings.ts';
 import { isEnded } from '../domain/batchStatus.ts';
 import { ApiError } from '../domain/errors.ts';
+import { urlExpiry } from '../domain/urlExpiry.ts';
 import type { Ports } from '../ports.ts';
 import type { ProjectCaller } from './authenticate.ts';
 import { findBatch } from './getBatch.ts';
@@ -27,6 +28,6 @@ export async function downloadBatch(
   };
   const outputFileUrl = await sign('outputFile', 'output');
   const errorsFileUrl = await sign('errorsFile', 'errors');
-  const expiresAt = outputFileUrl === null && errorsFileUrl === null ? undefined : now + expiresSeconds * 1000;
+  const expiresAt = outputFileUrl === null && errorsFileUrl === null ? undefined : urlExpiry(now, expiresSeconds);
   return { outputFileUrl, errorsFileUrl, expiresAt };
 }
