@@ -71,10 +71,10 @@ export function fromModelAnswer(request: RequestLine, models: ModelsFile, answer
     case 'openai':
       return { kind: 'ok', body: text, usage };
     case 'vectors': {
-      const wanted = expected.items.filter((item) => item.values.length === 0).length;
+      const wanted = expected.body.vectors.filter((item) => item.values.length === 0).length;
       const read = readEmbeddings(get(value, 'data'), wanted);
       if ('fault' in read) return invalid('incomplete', `The model's answer has ${read.fault}.`);
-      return { kind: 'ok', body: vectorsAnswer(expected.items, read.embeddings), usage };
+      return { kind: 'ok', body: vectorsAnswer(expected, read.embeddings), usage };
     }
     case 'text':
     case 'json': {

@@ -1,3 +1,4 @@
+import { elementTexts, memberTexts, withMember } from './lines/jsonText.ts';
 import type { AgentBody, VectorItem } from './lines/requestBodies.ts';
 import { parseObject } from './lines/requestBodies.ts';
 import type { RequestLine } from './lines/requestLine.ts';
@@ -17,6 +18,8 @@ export type LineCall =
       endpoint: ModelEndpoint;
       /** In OpenAI's dialect, with the provider's own name of the model inside. */
       body: Record<string, unknown>;
+      /** The same as text, where numbers of the line's body would be lost in `body`. */
+      json?: string;
     }
   | { kind: 'answered'; statusCode: 200; body: string }
   | { kind: 'model_not_found'; message: string };
@@ -24,7 +27,7 @@ export type LineCall =
 export function toModelCall(request: RequestLine, models: ModelsFile): LineCall {
   switch (request.kind) {
     case 'openai':
-      return call(models, request.model, request.endpoint, request.body);
+      return call(models, request.model, request.endpoint, request.body, request.bodyText);
     case 'agent': {
       const agent = findAgent(models, request.agentId);
       if (agent === undefined) return { kind: 'model_not_found', message: 'The agent is no longer set up here.' };
@@ -32,8 +35,7 @@ export function toModelCall(request: RequestLine, models: ModelsFile): LineCall 
     }
     case 'vectors': {
       const texts = request.body.vectors.filter(isToEmbed).map((item) => item.metadata?.text);
-      if (texts.length === 0)
-        return { kind: 'answered', statusCode: 200, body: vectorsAnswer(request.body.vectors, []) };
+      if (texts.length === 0) return { kind: 'answered', statusCode: 200, body: vectorsAnswer(request, []) };
       if (models.vectors === undefined)
         return { kind: 'model_not_found', message: 'No model for /vectors is set up here any more.' };
       return call(models, models.vectors.model, 'embeddings', { input: texts });
@@ -41,12 +43,25 @@ export function toModelCall(request: RequestLine, models: ModelsFile): LineCall 
   }
 }
 
-function call(models: ModelsFile, name: string, endpoint: ModelEndpoint, body: Record<string, unknown>): LineCall {
+function call(
+  models: ModelsFile,
+  name: string,
+  endpoint: ModelEndpoint,
+  body: Record<string, unknown>,
+  bodyText?: string,
+): LineCall {
   const entry = findModel(models, name);
   if (!entry?.endpoints.includes(endpoint))
     return { kind: 'model_not_found', message: `The model ${JSON.stringify(name)} is no longer set up here.` };
   // `model` stays where the client had it; spread defines keys, so a "__proto__" in the body stays a key.
-  return { kind: 'call', provider: entry.provider, model: name, endpoint, body: { ...body, model: entry.model } };
+  return {
+    kind: 'call',
+    provider: entry.provider,
+    model: name,
+    endpoint,
+    body: { ...body, model: entry.model },
+    ...(bodyText === undefined ? {} : { json: withMember(bodyText, 'model', JSON.stringify(entry.model)) }),
+  };
 }
 
 /* ---------------------------------------------------------------- agents */
@@ -104,23 +119,30 @@ function isToEmbed(item: VectorItem): boolean {
   return item.values.length === 0;
 }
 
-/** `embeddings`: those of the items without values, in their order. */
-export function vectorsAnswer(items: readonly VectorItem[], embeddings: readonly (readonly number[])[]): string {
+/** `embeddings`: those of the items without values, in their order. What the items bring along stays as it was written. */
+export function vectorsAnswer(
+  { body, bodyText }: Extract<RequestLine, { kind: 'vectors' }>,
+  embeddings: readonly (readonly number[])[],
+): string {
+  const written = bodyText === undefined ? [] : elementTexts(memberTexts(bodyText).get('vectors') ?? '[]');
   let next = 0;
-  const vectors = items.map((item) => ({
-    id: item.id,
-    values: isToEmbed(item) ? embeddings[next++] : item.values,
-    metadata: item.metadata ?? {},
-  }));
-  const message = `${vectors.length} ${vectors.length === 1 ? 'vector' : 'vectors'}, ${next} embedded.`;
-  return JSON.stringify({ success: true, message, vectors_count: vectors.length, data: { vectors } });
+  const vectors = body.vectors.map((item, index) => {
+    const texts = memberTexts(written[index] ?? '{}');
+    const text = (name: string, value: unknown) => texts.get(name) ?? JSON.stringify(value);
+    const values = isToEmbed(item) ? JSON.stringify(embeddings[next++]) : text('values', item.values);
+    const metadata = item.metadata ? text('metadata', item.metadata) : '{}';
+    return `{"id":${JSON.stringify(item.id)},"values":${values},"metadata":${metadata}}`;
+  });
+  const { length } = vectors;
+  const message = `${length} ${length === 1 ? 'vector' : 'vectors'}, ${next} embedded.`;
+  return `{"success":true,"message":${JSON.stringify(message)},"vectors_count":${length},"data":{"vectors":[${vectors.join(',')}]}}`;
 }
 
 /** What the answer's reader has to know of the request. */
 export function expectedAnswer(
   request: RequestLine,
   models: ModelsFile,
-): { kind: 'text' | 'json' } | { kind: 'vectors'; items: readonly VectorItem[] } | { kind: 'openai' } {
+): { kind: 'text' | 'json' } | Extract<RequestLine, { kind: 'vectors' }> | { kind: 'openai' } {
   switch (request.kind) {
     case 'openai':
       return { kind: 'openai' };
@@ -130,6 +152,6 @@ export function expectedAnswer(
       return { kind: wantsJson ? 'json' : 'text' };
     }
     case 'vectors':
-      return { kind: 'vectors', items: request.body.vectors };
+      return request;
   }
 }

@@ -76,7 +76,7 @@ async function post(
       'idempotency-key': call.idempotencyKey,
       ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
     },
-    body: JSON.stringify(call.body),
+    body: call.json ?? JSON.stringify(call.body),
     signal,
   });
   const announced = Number(answer.headers['content-length'] ?? 0);

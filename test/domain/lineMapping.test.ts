@@ -100,6 +100,23 @@ describe('a line becomes a model call', () => {
     expect(body.model).toBe('default');
   });
 
+  it('of OpenAI’s dialect: with its numbers as they were written, whatever its names look like', () => {
+    const bodyText =
+      '{ "seed" : 12345678901234567890,"mod\\u0065l":"x", "t":[1.10,{"model":-0, "s":"a\\"},{\\\\"}] ,"model":"default","n":{} }';
+    const request: RequestLine = {
+      kind: 'openai',
+      customId: 'r1',
+      endpoint: 'chat/completions',
+      model: 'default',
+      body: JSON.parse(bodyText) as Record<string, unknown>,
+      bodyText,
+    };
+    const call = toModelCall(request, models);
+    expect(call.kind === 'call' && call.json).toBe(
+      bodyText.replace('"x"', '"vendor/text-1"').replace('"default"', '"vendor/text-1"'),
+    );
+  });
+
   it('of vectors: the texts of those without values', () => {
     const request: RequestLine = {
       kind: 'vectors',

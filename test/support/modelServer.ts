@@ -4,7 +4,14 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-export type ModelRequest = { path: string; body: Record<string, unknown>; idempotencyKey: string; attempt: number };
+export type ModelRequest = {
+  path: string;
+  /** As it came, and parsed. */
+  text: string;
+  body: Record<string, unknown>;
+  idempotencyKey: string;
+  attempt: number;
+};
 export type ModelReply = { status: number; body: string; headers?: Record<string, string>; afterMs?: number };
 
 /** An OpenAI-compatible server that a test scripts: real HTTP, an answer made by `reply`. */
@@ -12,11 +19,12 @@ export async function startModelServer(reply: (request: ModelRequest) => ModelRe
   const attempts = new Map<string, number>();
   const requests: ModelRequest[] = [];
   const server = createServer(async (incoming, response) => {
-    const body = await readJson(incoming);
+    const text = await readText(incoming);
+    const body = JSON.parse(text) as Record<string, unknown>;
     const idempotencyKey = String(incoming.headers['idempotency-key'] ?? '');
     const attempt = (attempts.get(idempotencyKey) ?? 0) + 1;
     attempts.set(idempotencyKey, attempt);
-    const request = { path: incoming.url ?? '', body, idempotencyKey, attempt };
+    const request = { path: incoming.url ?? '', text, body, idempotencyKey, attempt };
     requests.push(request);
     const { status, body: answer, headers = {}, afterMs = 0 } = reply(request);
     setTimeout(() => {
@@ -37,10 +45,10 @@ export async function startModelServer(reply: (request: ModelRequest) => ModelRe
   };
 }
 
-async function readJson(incoming: IncomingMessage): Promise<Record<string, unknown>> {
+async function readText(incoming: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];
   for await (const chunk of incoming) chunks.push(chunk as Buffer);
-  return JSON.parse(Buffer.concat(chunks).toString('utf8')) as Record<string, unknown>;
+  return Buffer.concat(chunks).toString('utf8');
 }
 
 /** The text of the last message of a chat call. */

@@ -229,6 +229,36 @@ describe('running a shard', () => {
     expect(results[1]).toMatchObject({ file: 'e', json: { error: { code: 'model_not_found' }, attempts: 0 } });
   });
 
+  it('sends numbers to a model, and leaves those of vectors, as they were written', async () => {
+    const data = [{ index: 0, embedding: [0.5] }];
+    const server = await modelServer(() => ({ status: 200, body: JSON.stringify({ data }) }));
+    const vectors = (items: string) => `"url":"/vectors","body":{"vectors":[${items}]}}`;
+    const filled = '{"id":"b","values":[1.10,-0],"metadata":{"n":12345678901234567890}}';
+    const toEmbed = '{"id":"a","values":[],"metadata":{"text":"x","at":1e5}}';
+    const numbers = '"seed":12345678901234567890,"t":1.10,"neg":-0';
+    const lines = [
+      `{"custom_id":"1","method":"POST","url":"/v1/embeddings","body":{"model":"default","input":"x",${numbers}}}`,
+      `{"custom_id":"2","method":"POST",${vectors(`${toEmbed},${filled}`)}`,
+      `{"custom_id":"3","method":"POST",${vectors(filled)}`,
+    ];
+    const batch = await aRunningBatch(world, lines, { type: 'EMBEDDINGS' });
+    await runShard(workerDeps(world, { baseUrl: server.baseUrl }), batch.step(), LONG);
+    const { segments } = await expectEachLineOnce(batch, 3);
+    const sent = server.requests.map(({ text }) => text).sort();
+    expect(sent).toEqual(
+      [
+        '{"model":"model-1","input":"x","seed":12345678901234567890,"t":1.10,"neg":-0}',
+        '{"input":["x"],"model":"model-1"}',
+      ].sort(),
+    );
+    const parts = segments.map(async ({ key }) =>
+      Buffer.from((await world.files.readSmall(key, 1e6)) ?? []).toString(),
+    );
+    const [, second, third] = (await Promise.all(parts)).join('').split('\n');
+    expect(second).toContain(`"vectors":[{"id":"a","values":[0.5],"metadata":{"text":"x","at":1e5}},${filled}]`);
+    expect(third).toContain(`"vectors":[${filled}]`);
+  });
+
   it('lets a line in a back-off hold no place in flight', async () => {
     const model = handModel();
     const batch = await aRunningBatch(world, chatLines(3));

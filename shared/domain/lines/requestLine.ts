@@ -9,9 +9,18 @@ import { type AgentBody, BODY_SCHEMAS, isObject, type VectorsBody } from './requ
 /** One line of a batch's input that was found good, by the endpoint that it asks for. */
 export type RequestLine =
   | { kind: 'agent'; customId: string; agentId: string; body: AgentBody }
-  | { kind: 'vectors'; customId: string; body: VectorsBody }
+  | ({ kind: 'vectors'; customId: string; body: VectorsBody } & AsWritten)
   /** `model` is the client's name for it; the body goes to the provider as it is, but for that name. */
-  | { kind: 'openai'; customId: string; endpoint: ModelEndpoint; model: string; body: Record<string, unknown> };
+  | ({
+      kind: 'openai';
+      customId: string;
+      endpoint: ModelEndpoint;
+      model: string;
+      body: Record<string, unknown>;
+    } & AsWritten);
+
+/** The body's own text, where numbers of it might change by being read and written. Set where it is to go on. */
+type AsWritten = { bodyText?: string };
 
 /** `customId` is null where the line has no usable one. `problems` is never empty. */
 export type CheckedLine =

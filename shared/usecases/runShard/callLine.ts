@@ -42,11 +42,17 @@ export async function callLine(
   line: CalledLine,
   options: { timeoutMs: number; maxAnswerBytes: number; signal: AbortSignal },
 ): Promise<CallResult> {
-  const { provider, endpoint, body } = line.call;
+  const { provider, endpoint, body, json } = line.call;
   let answer: ModelAnswer;
   try {
     const model = await deps.providers.get(provider);
-    answer = await model.call({ endpoint, body, idempotencyKey: line.idempotencyKey, ...options });
+    answer = await model.call({
+      endpoint,
+      body,
+      ...(json === undefined ? {} : { json }),
+      idempotencyKey: line.idempotencyKey,
+      ...options,
+    });
   } catch (error) {
     if (options.signal.aborted) return { kind: 'called_off' };
     // The provider itself failed: its key could not be read, or it has a fault. As good as not reached.

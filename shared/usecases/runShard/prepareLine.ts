@@ -1,7 +1,8 @@
 import { toModelCall } from '../../domain/lineMapping.ts';
+import { bodyAsWritten } from '../../domain/lines/jsonText.ts';
 import { describeProblems } from '../../domain/lines/lineProblem.ts';
 import type { PhysicalLine } from '../../domain/lines/lineReader.ts';
-import { checkLine, type LineContext } from '../../domain/lines/requestLine.ts';
+import { checkLine, type LineContext, type RequestLine } from '../../domain/lines/requestLine.ts';
 import { errorLine, type FailedLine, outputLine } from '../../domain/lines/resultLine.ts';
 import type { SegmentEntry } from '../../domain/lines/segment.ts';
 import { FAILURE_CAUSES } from '../../domain/retry/failureCauses.ts';
@@ -33,7 +34,7 @@ export function prepareLine(
     const code = checked.problems[0]?.code ?? 'invalid_line';
     return failed(checked.customId, { code, message: describeProblems(checked.problems) });
   }
-  const { request } = checked;
+  const request = withBodyText(checked.request, physical);
   const call = toModelCall(request, models);
   switch (call.kind) {
     case 'answered':
@@ -47,6 +48,13 @@ export function prepareLine(
       return { kind: 'call', line: { line, request, call, idempotencyKey, ...fresh } };
     }
   }
+}
+
+/** What goes on as the client wrote it: the body to a model, and vectors into their answer. */
+function withBodyText(request: RequestLine, { content }: PhysicalLine): RequestLine {
+  if (request.kind === 'agent' || content === 'too_long') return request;
+  const bodyText = bodyAsWritten(content);
+  return bodyText === undefined ? request : { ...request, bodyText };
 }
 
 /** The line that each worker in a row died of, as far as can be told: it is not run again. */

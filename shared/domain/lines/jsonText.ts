@@ -1,0 +1,103 @@
+/**
+ * JSON by its text, for what must go on as it was written: a number that JavaScript reads may come out another
+ * (12345678901234567890, 1.10, -0). Every text here is one that JSON.parse has taken, so nothing is checked again. Cut
+ * text takes no memory of its own; `JSON.rawJSON` would need about 60 bytes for each number of a line of ten megabytes.
+ */
+
+/**
+ * True where some number might not survive being read and written: an exponent, a zero after the last decimal, minus
+ * zero, 16 digits and more (15 always fit a double), or small enough for an exponent (under 0.000001). Digits in strings
+ * are taken for numbers, too: then the text is kept for nothing.
+ */
+function mayLoseNumbers(json: string): boolean {
+  return /\d[eE]|\.\d*0(?!\d)|-0(?!\.)|(?:\d\.?){16}|0\.0{6}/.test(json);
+}
+
+/** The text of a good line's `body`, where numbers of it might be lost. */
+export function bodyAsWritten(line: Buffer): string | undefined {
+  const text = line.toString('utf8');
+  return mayLoseNumbers(text) ? memberTexts(text).get('body') : undefined;
+}
+
+type Span = { start: number; end: number };
+
+/** The members of an object by name; of a name that comes twice, the last. */
+export function memberTexts(object: string): Map<string, string> {
+  return new Map(members(object).map(({ name, value }) => [name, object.slice(value.start, value.end)]));
+}
+
+/** The elements of an array. */
+export function elementTexts(array: string): string[] {
+  return parts(array).map(({ start, end }) => array.slice(start, end));
+}
+
+/** The object with another value under this name, which it has. */
+export function withMember(object: string, name: string, value: string): string {
+  let text = '';
+  let copied = 0;
+  for (const member of members(object)) {
+    if (member.name !== name) continue;
+    text += object.slice(copied, member.value.start) + value;
+    copied = member.value.end;
+  }
+  return text + object.slice(copied);
+}
+
+function members(object: string): { name: string; value: Span }[] {
+  return parts(object).map(({ start, end }) => {
+    const nameEnd = endOfString(object, start);
+    // A name in JSON is a string.
+    const name = JSON.parse(object.slice(start, nameEnd)) as string;
+    return { name, value: trimmed(object, object.indexOf(':', nameEnd) + 1, end) };
+  });
+}
+
+/** What stands between the outermost brackets and their commas. */
+function parts(container: string): Span[] {
+  const found: Span[] = [];
+  let depth = 0;
+  let start = 0;
+  for (let at = 0; at < container.length; at++) {
+    switch (container[at]) {
+      case '"':
+        at = endOfString(container, at) - 1;
+        break;
+      case '{':
+      case '[':
+        if (++depth === 1) start = at + 1;
+        break;
+      case '}':
+      case ']':
+        if (--depth === 0) found.push(trimmed(container, start, at));
+        break;
+      case ',':
+        if (depth === 1) {
+          found.push(trimmed(container, start, at));
+          start = at + 1;
+        }
+    }
+  }
+  // An empty container has one part that holds nothing.
+  return found.filter(({ start, end }) => start < end);
+}
+
+/** The place after the closing quote. */
+function endOfString(json: string, quote: number): number {
+  for (let at = json.indexOf('"', quote + 1); ; at = json.indexOf('"', at + 1)) {
+    let backslashes = 0;
+    while (json[at - 1 - backslashes] === '\\') backslashes++;
+    if (backslashes % 2 === 0) return at + 1;
+  }
+}
+
+function trimmed(json: string, from: number, to: number): Span {
+  let start = from;
+  let end = to;
+  while (start < end && isSpace(json[start])) start++;
+  while (end > start && isSpace(json[end - 1])) end--;
+  return { start, end };
+}
+
+function isSpace(character: string | undefined): boolean {
+  return character === ' ' || character === '\t' || character === '\n' || character === '\r';
+}
