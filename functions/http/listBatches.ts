@@ -1,4 +1,4 @@
-import { batchView } from '../../shared/contract/batchView.ts';
+import { batchListView } from '../../shared/contract/batchListView.ts';
 import { projectCallers } from '../../shared/lambda/deps/projectCallers.ts';
 import { systemPorts } from '../../shared/lambda/deps/system.ts';
 import { tablePorts } from '../../shared/lambda/deps/tables.ts';
@@ -11,9 +11,5 @@ const deps = { ...systemPorts('listBatches', environment.SETTINGS), ...tablePort
 
 export const handler = httpHandler('listBatches', { ...deps, ...projectCallers(deps) }, async ({ query }, caller) => {
   const { batches, hasMore } = await listBatches(deps, caller, query);
-  const now = deps.clock.now();
-  return {
-    status: 200,
-    body: { batches: batches.map(({ head, detail }) => batchView(head, detail, now)), has_more: hasMore },
-  };
+  return { status: 200, body: batchListView(batches, hasMore, deps.clock.now()) };
 });

@@ -60,7 +60,13 @@ export const BatchWithErrorsView = BatchView.extend({
 }).meta({ id: 'BatchWithErrors' });
 export type BatchWithErrorsView = z.output<typeof BatchWithErrorsView>;
 
-export const BatchListView = z.object({ batches: z.array(BatchView), has_more: z.boolean() }).meta({ id: 'BatchList' });
+export const BatchListView = z
+  .object({
+    batches: z.array(BatchView).describe('Fewer than asked for where more would be too large an answer.'),
+    has_more: z.boolean().describe('Whether others follow; `after` with the last id goes on there.'),
+  })
+  .meta({ id: 'BatchList' });
+export type BatchListView = z.output<typeof BatchListView>;
 
 /** Whether a file of the batch can be downloaded now. */
 export function canDownload(head: BatchHead, file: 'outputFile' | 'errorsFile', now: number): boolean {

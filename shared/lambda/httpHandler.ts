@@ -1,9 +1,9 @@
 import middy from '@middy/core';
 import type { Context } from 'aws-lambda';
+import { answerBytes, MAX_ANSWER_BYTES } from '../contract/answerSize.ts';
 import { type ApiAnswer, type ApiRequest, apiOf } from '../contract/api.ts';
 import { type RouteName, routes } from '../contract/routes.ts';
 import type { Settings } from '../contract/settings.ts';
-import { ApiError } from '../domain/errors.ts';
 import type { Log } from '../ports.ts';
 import type { ProjectCaller } from '../usecases/authenticate.ts';
 import type { HttpEvent, HttpResult } from './http/event.ts';
@@ -36,12 +36,6 @@ type Run<R extends RouteName, A extends ApiAnswer<R>> = (
 const TIMEOUT_EARLY_MS = 500;
 
 /**
- * Lambda's synchronous payload ends at 6 MB (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html);
- * over it the gateway answers an error of its own. Half is kept back, since the body is escaped once more as JSON text.
- */
-const MAX_ANSWER_BYTES = 3_000_000;
-
-/**
  * The handler of one route of the table: knows the caller, checks the request, runs `run`, and parses its answer by the
  * answer's schema, so that nothing leaves that the contract does not name.
  */
@@ -72,10 +66,8 @@ export function httpHandler<R extends RouteName, const A extends ApiAnswer<R>>(
     const schema = (exchange.answers as Record<number, { parse(value: unknown): unknown }>)[status];
     if (schema === undefined) throw new Error(`The route ${name} has no answer ${status}.`);
     const result = jsonResult(status, schema.parse(body));
-    if (Buffer.byteLength(result.body ?? '') > MAX_ANSWER_BYTES)
-      throw new ApiError('invalid_request', 'The answer would be too large: take fewer at a time.', {
-        details: [{ param: 'take', message: 'must be smaller here' }],
-      });
+    // Over it the gateway would answer in a shape of its own, and the log would not say why.
+    if (answerBytes(result.body ?? '') > MAX_ANSWER_BYTES) throw new Error(`The answer of ${name} is too large.`);
     return result;
   });
 }

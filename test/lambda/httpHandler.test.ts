@@ -201,9 +201,14 @@ describe('an answer', () => {
     expect(JSON.parse(result.body ?? '')).toMatchObject({ error: 'internal_error', code: 500 });
   });
 
-  it('that the gateway could not carry asks for less', async () => {
-    const { send } = filesRoute(async () => ({ status: 201, body: { ...upload, upload_url: 'x'.repeat(3_000_000) } }));
-    expect((await send({ body: { bytes: 5 } })).body).toMatchObject({ code: 400, details: [{ param: 'take' }] });
+  it('that Lambda could not carry is a fault of ours, in our own shape', async () => {
+    const { send } = filesRoute(async () => ({ status: 201, body: { ...upload, upload_url: '"'.repeat(2_000_000) } }));
+    expect((await send({ body: { bytes: 5 } })).body).toMatchObject({ error: 'internal_error', code: 500 });
+  });
+
+  it('of several MB is carried', async () => {
+    const { send } = filesRoute(async () => ({ status: 201, body: { ...upload, upload_url: 'x'.repeat(5_800_000) } }));
+    expect(await send({ body: { bytes: 5 } })).toMatchObject({ status: 201 });
   });
 
   it('of 429 says when to come again', async () => {
