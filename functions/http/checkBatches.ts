@@ -10,7 +10,8 @@ const environment = functionEnvironment('http/checkBatches');
 const deps = {
   ...systemPorts('checkBatches', environment.SETTINGS),
   ...tablePorts(environment.TABLE_NAME),
-  ...machinePorts(environment),
+  // Two tries a call, so that looks that have begun do not hold up the answer; what fails is looked at again.
+  ...machinePorts(environment, { maxAttempts: 2 }),
 };
 const callers = operatorCallers(environment.OPERATOR_KEY_SECRET_ARN);
 

@@ -9,7 +9,7 @@ import { commitSegments, layDown } from '../support/runBatch.ts';
 let world: BatchWorld;
 beforeEach(async () => {
   world = await startBatchWorld({
-    check: { lookAgainSeconds: 100, graceSeconds: 60, maxIdleAttempts: 3, budgetSeconds: 20 },
+    check: { lookAgainSeconds: 100, graceSeconds: 60, maxIdleAttempts: 3, budgetSeconds: 15 },
   });
 });
 afterEach(() => world.close());
