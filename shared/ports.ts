@@ -142,6 +142,11 @@ export type BatchStore = {
   addCounts(ref: BatchRef, delta: { completed: number; failed: number; usage?: Usage }, now: number): Promise<void>;
   setCounts(ref: BatchRef, counts: RequestCounts, usage: Usage | undefined, now: number): Promise<void>;
   setErrors(batchId: string, errors: BatchError[]): Promise<void>;
+  /**
+   * Failed lines of a running batch, as far as its first `MAX_BATCH_ERRORS` have room. `full`: they have none, or the
+   * receipt is written, after which `setErrors` alone has the word.
+   */
+  addErrors(batchId: string, errors: BatchError[]): Promise<'room_left' | 'full'>;
   setReceipt(batchId: string, receipt: Receipt): Promise<void>;
   /** Takes the next attempt if `from` is still the newest. */
   takeAttempt(

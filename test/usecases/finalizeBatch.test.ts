@@ -395,6 +395,31 @@ describe('finalizing beside others', () => {
     expect(await readText(world, ended.outputFile?.key)).toContain(goodLine(head, 1));
   });
 
+  test('failed lines that a late worker adds at the end do not get into its exact list', async () => {
+    const { head } = await ran(lines(5), 5);
+    const late = { code: 'model_error', line: 99, message: 'From the grave.', param: null };
+    const addLate = () => world.batches.addErrors(head.batchId, [late]);
+    const haunted = {
+      ...world,
+      batches: {
+        ...world.batches,
+        async setReceipt(...args: Parameters<typeof world.batches.setReceipt>) {
+          await addLate();
+          await world.batches.setReceipt(...args);
+          await addLate();
+        },
+        async setErrors(...args: Parameters<typeof world.batches.setErrors>) {
+          await addLate();
+          await world.batches.setErrors(...args);
+          await addLate();
+        },
+      },
+    };
+    await finalizeBatch(haunted, step(head), PLENTY);
+    await addLate();
+    expect((await world.batches.getDetail(head.batchId))?.errors.map(({ line }) => line)).toEqual([5]);
+  });
+
   test('a cancel that comes while it gathers changes the end and nothing else', async () => {
     const { head } = await ran(lines(2), 2);
     const cancelled = {

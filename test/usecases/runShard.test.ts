@@ -474,6 +474,42 @@ describe('crashes and doubles', () => {
     expect(records[0]).toMatchObject({ completed: 30, failed: 0 });
   });
 
+  it('shows failed lines on the record while it runs, until that is full', async () => {
+    const server = await modelServer(() => fault(400));
+    const batch = await aRunningBatch(world, chatLines(260));
+    let writes = 0;
+    const batches = withFaults(world.batches, {
+      addErrors: async (batchId, errors) => {
+        writes++;
+        return await world.batches.addErrors(batchId, errors);
+      },
+    });
+    const deps = workerDeps(world, { baseUrl: server.baseUrl, worker: { commitLines: 40 } });
+    await runShard({ ...deps, batches }, batch.step(), LONG);
+    const { records } = await expectEachLineOnce(batch, 260);
+    const errors = (await world.batches.getDetail(batch.ref.batchId))?.errors ?? [];
+    expect(errors).toHaveLength(100);
+    expect(new Set(errors.map(({ line }) => line)).size).toBe(100);
+    expect(errors[0]).toEqual({
+      code: 'model_error',
+      line: expect.any(Number),
+      message: 'The model refused the request (HTTP 400).',
+      param: null,
+    });
+    expect(writes).toBeLessThanOrEqual(3);
+    expect(records[0]?.commits).toBeGreaterThan(writes);
+  });
+
+  it('commits all the same where the record cannot take its failed lines', async () => {
+    const server = await modelServer(() => fault(400));
+    const batch = await aRunningBatch(world, chatLines(3));
+    const batches = withFaults(world.batches, { addErrors: () => Promise.reject(new Error('throttled')) });
+    const deps = workerDeps(world, { baseUrl: server.baseUrl });
+    expect(await runShard({ ...deps, batches }, batch.step(), LONG)).toMatchObject({ next: 'end' });
+    await expectEachLineOnce(batch, 3);
+    expect(deps.log.lines.map(({ message }) => message)).toContain('errors not added');
+  });
+
   it('a zombie stops at its next commit, drops its part and calls off its calls; each line ends once', async () => {
     const model = handModel();
     const batch = await aRunningBatch(world, chatLines(40));

@@ -1,14 +1,9 @@
 import { isDeepStrictEqual } from 'node:util';
 import { TABLE } from '../../contract/table.ts';
-import {
-  type BatchDetail,
-  BatchDetailSchema,
-  type BatchError,
-  type BatchHead,
-  MAX_BATCH_ERRORS,
-} from '../../domain/batch.ts';
+import { type BatchDetail, BatchDetailSchema, type BatchHead } from '../../domain/batch.ts';
 import type { BatchStore } from '../../ports.ts';
 import { createBatchCounts } from './batchCounts.ts';
+import { boundedErrors, createBatchErrors } from './batchErrors.ts';
 import { createBatchLists } from './batchLists.ts';
 import { createBatchMoves } from './batchMoves.ts';
 import type { Table } from './client.ts';
@@ -16,11 +11,12 @@ import { BATCH, dueKey, keys } from './keys.ts';
 import { always, getRecord, parseRecord, putRecord, updateRecord } from './records.ts';
 import { OPEN_STATUSES, readHead } from './storedHead.ts';
 
-/** Batches: head, detail and the two indexes. Moves, counts and lists have files of their own. */
+/** Batches: head, detail and the two indexes. Moves, counts, errors and lists have files of their own. */
 export function createBatchStore(table: Table): BatchStore {
   return {
     ...createBatchMoves(table),
     ...createBatchCounts(table),
+    ...createBatchErrors(table),
     ...createBatchLists(table),
 
     async create({ head, detail, control, dueAt }) {
@@ -80,14 +76,6 @@ export function createBatchStore(table: Table): BatchStore {
       return head?.attempt === attempt && isDeepStrictEqual(head.plan, plan) ? 'set' : 'superseded';
     },
 
-    async setErrors(batchId, errors) {
-      const set = await updateRecord(table, keys.detail(batchId), (e) => ({
-        set: [e.equals('errors', boundedErrors(errors))],
-        when: e.exists(TABLE.partitionKey),
-      }));
-      if (!set) throw new Error(`${BATCH}${batchId} has no detail record`);
-    },
-
     async setReceipt(batchId, receipt) {
       const set = await updateRecord(table, keys.detail(batchId), (e) => ({
         set: [e.equals('receipt', receipt)],
@@ -134,25 +122,4 @@ function isOwn(standing: BatchHead, head: BatchHead): boolean {
 
 function bounded(detail: BatchDetail): BatchDetail {
   return { ...detail, errors: boundedErrors(detail.errors) };
-}
-
-/**
- * An item ends at 400 KB. 100 errors of 500 + 200 UTF-16 units (3 bytes each at most) are 210 KB; metadata (16 pairs of
- * 64 + 512) and description (4,096) add under 45 KB.
- */
-const MAX_ERROR_MESSAGE = 500;
-const MAX_ERROR_PARAM = 200;
-
-function boundedErrors(errors: BatchError[]): BatchError[] {
-  return errors.slice(0, MAX_BATCH_ERRORS).map((error) => ({
-    ...error,
-    message: cut(error.message, MAX_ERROR_MESSAGE),
-    param: error.param === null ? null : cut(error.param, MAX_ERROR_PARAM),
-  }));
-}
-
-/** At most `units` UTF-16 units, with an ellipsis where something is cut; never half a character. */
-function cut(text: string, units: number): string {
-  if (text.length <= units) return text;
-  return `${text.slice(0, units - 1).replace(/[\uD800-\uDBFF]$/, '')}…`;
 }

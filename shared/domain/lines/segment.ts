@@ -2,7 +2,13 @@
  * A segment: what a worker commits to S3, and what Finalize copies from. One text line a result, sorted by physical
  * line: `<line number> <o|e> <the finished JSON line>\n`; `o` goes to the output file, `e` to the errors file.
  */
-export type SegmentEntry = { line: number; file: 'o' | 'e'; json: string };
+export type SegmentEntry = {
+  line: number;
+  file: 'o' | 'e';
+  json: string;
+  /** What a failed line ended with: for the batch's record, since the segment has it in `json`. */
+  error?: { code: string; message: string };
+};
 
 export function encodeSegment(entries: SegmentEntry[]): Buffer {
   const sorted = [...entries].sort((a, b) => a.line - b.line);

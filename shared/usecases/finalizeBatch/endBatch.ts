@@ -40,8 +40,10 @@ export async function endBatch(deps: Deps, gathered: Gathered): Promise<BatchHea
   const standing = await batches.get(head);
   if (!standing || standing.attempt !== attempt) return 'superseded';
   if (isEnded(standing.status)) return names(standing, output, errors) ? standing : 'superseded';
-  await batches.setErrors(head.batchId, await firstErrors(deps, gathered));
+  const first = await firstErrors(deps, gathered);
+  // The receipt first: it keeps a late worker from adding its failed lines to the exact list.
   await batches.setReceipt(head.batchId, receiptOf(head, progress, output, errors));
+  await batches.setErrors(head.batchId, first);
 
   const now = clock.now();
   const { usage } = gathering;

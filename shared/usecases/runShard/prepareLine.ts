@@ -90,5 +90,5 @@ export function failedCallEntry(batchId: string, line: HeldLine, failure: LineFa
 }
 
 function failedEntry(batchId: string, failed: FailedLine): SegmentEntry {
-  return { line: failed.line, file: 'e', json: errorLine(batchId, failed) };
+  return { line: failed.line, file: 'e', json: errorLine(batchId, failed), error: failed.error };
 }

@@ -1,4 +1,4 @@
-import type { BatchRef, Usage } from '../../domain/batch.ts';
+import { type BatchRef, MAX_BATCH_ERRORS, type Usage } from '../../domain/batch.ts';
 import { encodeSegment, type SegmentEntry } from '../../domain/lines/segment.ts';
 import { objectKeys } from '../../domain/objectKeys.ts';
 import {
@@ -44,6 +44,8 @@ export class ShardCommits {
   /** Attempts used up by unfinished lines, by index in the shard. The record keeps them over turns. */
   readonly attempts: Map<number, number>;
   #attemptsSaved = true;
+  /** The batch's record takes no more failed lines. */
+  #errorsFull = false;
 
   constructor(
     deps: Pick<Ports, 'files' | 'shards' | 'batches' | 'clock' | 'ids' | 'log'>,
@@ -130,7 +132,7 @@ export class ShardCommits {
   }
 
   async #commit(): Promise<void> {
-    const { clock, batches, shards, log } = this.#deps;
+    const { shards, log } = this.#deps;
     const entries = this.#entries;
     const usage = this.#usage;
     this.#committingBytes = this.#bytes;
@@ -189,6 +191,11 @@ export class ShardCommits {
     this.#commits++;
     this.#done = done;
     this.#segments = manifest === undefined ? inline : [];
+    await Promise.all([this.#addCounts(completed, failed, usage), this.#addErrors(entries)]);
+  }
+
+  async #addCounts(completed: number, failed: number, usage: Usage): Promise<void> {
+    const { batches, clock, log } = this.#deps;
     try {
       // A batch whose models report no tokens has no usage, not one of zero.
       const reported = usage.inputTokens + usage.outputTokens > 0 ? { usage } : {};
@@ -199,6 +206,22 @@ export class ShardCommits {
         batchId: this.#ref.batchId,
         error: error instanceof Error ? error.name : 'unknown',
       });
+    }
+  }
+
+  /** The record shows the first failed lines while the batch runs. Finalize sets the exact list. */
+  async #addErrors(entries: SegmentEntry[]): Promise<void> {
+    if (this.#errorsFull) return;
+    const errors = entries
+      .flatMap(({ line, error }) => (error ? [{ ...error, line, param: null }] : []))
+      .sort((a, b) => a.line - b.line)
+      .slice(0, MAX_BATCH_ERRORS);
+    if (errors.length === 0) return;
+    const { batchId } = this.#ref;
+    try {
+      this.#errorsFull = (await this.#deps.batches.addErrors(batchId, errors)) === 'full';
+    } catch (error) {
+      this.#deps.log.warn('errors not added', { batchId, error: error instanceof Error ? error.name : 'unknown' });
     }
   }
 

@@ -46,6 +46,17 @@ describe.each([1, 2])('with %i answers lost', (count) => {
     expect(await batches.create(batch)).toBe('created');
   });
 
+  test('failed lines are added once', async () => {
+    const batches = createBatchStore(table);
+    const { head, ...rest } = aBatch();
+    await batches.create({ head, ...rest });
+    const failed = { code: 'model_error', line: 1, message: 'Refused.', param: null };
+    const lost = lose('UpdateItem');
+    expect(await batches.addErrors(head.batchId, [failed])).toBe('room_left');
+    expect(lost()).toBe(count);
+    expect((await batches.getDetail(head.batchId))?.errors).toEqual([failed]);
+  });
+
   test('a move is made once and answers already', async () => {
     const batches = createBatchStore(table);
     const { head } = aBatch();

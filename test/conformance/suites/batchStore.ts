@@ -380,6 +380,39 @@ export function batchStoreSuite(open: () => BatchStores): void {
       expect(errors[0]?.message).toMatch(/^(😀)+…$/u);
     });
 
+    test('failed lines are added while there is room, and never more than a hundred', async () => {
+      const { batchId } = await created();
+      const failed = (from: number, count: number) =>
+        Array.from({ length: count }, (_, at) => ({
+          code: 'model_error',
+          line: from + at,
+          message: 'Refused.',
+          param: null,
+        }));
+      const lines = async () => (await open().batches.getDetail(batchId))?.errors.map(({ line }) => line);
+      await open().batches.setErrors(batchId, failed(1, 2));
+      expect(await open().batches.addErrors(batchId, failed(10, 3))).toBe('room_left');
+      expect(await lines()).toEqual([1, 2, 10, 11, 12]);
+      await Promise.all([20, 60].map((from) => open().batches.addErrors(batchId, failed(from, 30))));
+      expect(await lines()).toHaveLength(65);
+      expect(await open().batches.addErrors(batchId, failed(100, 500))).toBe('full');
+      expect(await lines()).toHaveLength(100);
+      expect((await lines())?.slice(65)).toEqual(failed(100, 35).map(({ line }) => line));
+      expect(await open().batches.addErrors(batchId, failed(900, 1))).toBe('full');
+      expect(await lines()).toHaveLength(100);
+    });
+
+    test('nothing is added once the receipt is written, nor where there is no batch', async () => {
+      const { batchId } = await created();
+      const receipt = { lines: 1, completed: 1, failed: 0, input: null, output: null, errors: null };
+      const late = { code: 'model_error', line: 1, message: 'Refused.', param: null };
+      await open().batches.setReceipt(batchId, receipt);
+      expect(await open().batches.addErrors(batchId, [late])).toBe('full');
+      expect((await open().batches.getDetail(batchId))?.errors).toEqual([]);
+      expect(await open().batches.addErrors('batch_none', [late])).toBe('full');
+      expect(await open().batches.getDetail('batch_none')).toBeUndefined();
+    });
+
     test('errors of a batch that is not there throw', async () => {
       await expect(open().batches.setErrors('batch_none', [])).rejects.toThrow('batch_none');
     });
