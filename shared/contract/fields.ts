@@ -1,5 +1,6 @@
 import * as z from 'zod';
 import { FILE_ID, PROJECT_ID } from '../domain/ids.ts';
+import { addressLiteral, isLocalhost, isPublicAddress } from '../domain/publicAddress.ts';
 
 /** Kinds of wire fields that more than one schema has. */
 
@@ -50,27 +51,33 @@ export function wholeNumber(min: number, max: number) {
 const S3_URL = /^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\/.+$/su;
 const MAX_URL = 8192;
 
-/** Undefined where the URL is usable; else what is wrong with it. */
-function webUrlProblem(value: string, schemes: readonly string[]): string | undefined {
+/**
+ * Undefined where the URL is usable; else what is wrong with it. `http` and hosts that are not public only where the
+ * deployment allows private networks, as the local run does. Names are not resolved here: what they lead to is checked
+ * at each connection.
+ */
+function webUrlProblem(value: string, allowPrivateNetworks: boolean): string | undefined {
+  const schemes = allowPrivateNetworks ? ['https', 'http'] : ['https'];
   const forms = schemes.map((scheme) => `${scheme}://…`).join(' or ');
   const url = /^https?:\/\//i.test(value) && URL.canParse(value) ? new URL(value) : undefined;
   if (url === undefined || !schemes.includes(url.protocol.slice(0, -1))) return `must be ${forms}`;
   // They would stand in every answer that shows the batch, and clients drop them without a word.
   if (url.username !== '' || url.password !== '') return 'must not carry a user name or password';
+  const literal = addressLiteral(url.hostname);
+  const isPrivate = isLocalhost(url.hostname) || (literal !== undefined && !isPublicAddress(literal));
+  if (isPrivate && !allowPrivateNetworks)
+    return `must not name the host ${url.hostname}: it is not at a public address`;
   return undefined;
 }
 
-/** `http` only where the deployment allows private networks, as the local run does. */
-const schemesOf = (allowPrivateNetworks: boolean) => (allowPrivateNetworks ? ['https', 'http'] : ['https']);
-
 export function callbackUrl(allowPrivateNetworks: boolean) {
   return text(1, MAX_URL).superRefine((value, context) => {
-    const message = webUrlProblem(value, schemesOf(allowPrivateNetworks));
+    const message = webUrlProblem(value, allowPrivateNetworks);
     if (message !== undefined) context.addIssue({ code: 'custom', message });
   });
 }
 
-/** Checks the form only: which hosts and buckets may be read is decided where they are read. */
+/** Which buckets may be read, and what names of hosts lead to, is decided where they are read. */
 export function inputFileUrl(allowPrivateNetworks: boolean) {
   return text(1, MAX_URL).superRefine((value, context) => {
     const issue = (message: string) => context.addIssue({ code: 'custom', message });
@@ -79,7 +86,7 @@ export function inputFileUrl(allowPrivateNetworks: boolean) {
     } else if (value.startsWith('s3://')) {
       if (!S3_URL.test(value)) issue('must be s3://bucket/key');
     } else {
-      const problem = webUrlProblem(value, schemesOf(allowPrivateNetworks));
+      const problem = webUrlProblem(value, allowPrivateNetworks);
       if (problem !== undefined) issue(problem.replace(/^(must be .*)$/, '$1, s3://bucket/key or file://file_…'));
     }
   });

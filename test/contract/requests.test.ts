@@ -104,6 +104,35 @@ describe('the body of POST /batches', () => {
     expect(wrong(Local, { ...body, callback_url: 's3://bucket/key' })).toEqual(['callback_url']);
   });
 
+  it.each([
+    '127.0.0.1',
+    '0x7f.1',
+    '2130706433',
+    '10.1.2.3',
+    '169.254.169.254',
+    '[::1]',
+    '[::ffff:10.0.0.1]',
+    '[fd00::1]',
+    'localhost',
+    'a.localhost',
+    'LOCALHOST.',
+  ])('refuses the host %s where private networks are not allowed', (host) => {
+    const urls = { input_file_url: `https://${host}/in.jsonl`, callback_url: `https://${host}:8443/hook` };
+    const message = `must not name the host ${new URL(urls.callback_url).hostname}: it is not at a public address`;
+    expect(details(Deployed, { ...body, ...urls })).toEqual([
+      { param: 'input_file_url', message },
+      { param: 'callback_url', message },
+    ]);
+    expect(details(Local, { ...body, ...urls })).toEqual([]);
+  });
+
+  it.each(['93.184.216.34', '[2606:2800:220:1:248:1893:25c8:1946]', 'localhost.example.com', 'intranet'])(
+    'takes the host %s, as far as can be seen without resolving it',
+    (host) => {
+      expect(wrong(Deployed, { ...body, callback_url: `https://${host}/hook` })).toEqual([]);
+    },
+  );
+
   it('takes 16 pairs of metadata with keys to 64 and values to 512 characters', () => {
     const pairs = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, i) => [`key-${i}`, 'v']));
     expect(wrong(Deployed, { ...body, metadata: pairs(16) })).toEqual([]);

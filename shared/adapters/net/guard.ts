@@ -1,8 +1,8 @@
 import dns from 'node:dns';
-import { isIP, type LookupFunction } from 'node:net';
+import type { LookupFunction } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import { Agent, buildConnector } from 'undici';
-import { isPublicAddress } from './publicAddress.ts';
+import { addressLiteral, isLocalhost, isPublicAddress } from '../../domain/publicAddress.ts';
 
 /**
  * Invariant 6: no request leaves for an address that is not public, unless the deployment allows private networks.
@@ -41,12 +41,9 @@ export function parseTarget(text: string, options: GuardOptions): URL {
   if (url.username !== '' || url.password !== '') throw new TargetRefused('The URL must not hold credentials.');
   const literal = addressLiteral(url.hostname);
   if (literal !== undefined && !allows(options, literal)) throw new TargetRefused(notPublic(url.hostname));
-  // Loopback by definition (RFC 6761 6.3), whatever a resolver makes of it.
-  if (!options.allowPrivateNetworks && LOCALHOST.test(url.hostname)) throw new TargetRefused(notPublic(url.hostname));
+  if (!options.allowPrivateNetworks && isLocalhost(url.hostname)) throw new TargetRefused(notPublic(url.hostname));
   return url;
 }
-
-const LOCALHOST = /(^|\.)localhost\.?$/i;
 
 /** An agent whose connections reach allowed addresses only. Close it when done. */
 export function createGuardedAgent(
@@ -94,12 +91,6 @@ function guardedLookup(options: GuardOptions): LookupFunction {
 
 function allows(options: GuardOptions, address: string): boolean {
   return options.allowPrivateNetworks || (options.isAllowed ?? isPublicAddress)(address);
-}
-
-/** The address in a host that is one; URL hosts carry IPv6 in brackets. */
-function addressLiteral(hostname: string): string | undefined {
-  const bare = hostname.startsWith('[') ? hostname.slice(1, -1) : hostname;
-  return isIP(bare) === 0 ? undefined : bare;
 }
 
 function notPublic(hostname: string): string {

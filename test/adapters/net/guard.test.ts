@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { GuardOptions } from '../../../shared/adapters/net/guard.ts';
 import { createHttpSource } from '../../../shared/adapters/net/httpSource.ts';
-import { isPublicAddress } from '../../../shared/adapters/net/publicAddress.ts';
 import { createReceiver } from '../../../shared/adapters/net/receiver.ts';
+import { isPublicAddress } from '../../../shared/domain/publicAddress.ts';
 import { startWebServer, TEST_CA, type WebServer } from '../../support/webServer.ts';
 
 const GUARDED: GuardOptions = { allowPrivateNetworks: false };

@@ -24,3 +24,14 @@ function embeddedIPv4(address: ipaddr.IPv6): ipaddr.IPv4 | undefined {
   if (!EMBEDDING.some((range) => address.match(range))) return undefined;
   return new ipaddr.IPv4(address.toByteArray().slice(12));
 }
+
+/** The address in a URL's host that is one; there IPv6 stands in brackets, and any way to write IPv4 is made plain. */
+export function addressLiteral(hostname: string): string | undefined {
+  const bare = hostname.startsWith('[') ? hostname.slice(1, -1) : hostname;
+  return isIP(bare) === 0 ? undefined : bare;
+}
+
+/** Loopback by definition (RFC 6761 6.3), whatever a resolver makes of it. */
+export function isLocalhost(hostname: string): boolean {
+  return /(^|\.)localhost\.?$/i.test(hostname);
+}
