@@ -77,7 +77,7 @@ export function openApi(settings: Settings, version: string): { openapi: string 
         ]),
       ),
       securitySchemes: {
-        project: { type: 'http', scheme: 'bearer', description: 'An API key (plai_…) or a JWT.' },
+        project: { type: 'http', scheme: 'bearer', description: 'An API key (plai_…).' },
         operator: { type: 'apiKey', in: 'header', name: 'Users-Management-Key' },
       },
     },

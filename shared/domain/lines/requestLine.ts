@@ -242,7 +242,7 @@ function findTarget(url: unknown, { type, models }: LineContext): { target: Targ
   if (known) return { target };
   const message =
     target.kind === 'agent'
-      ? `There is no agent ${quote(target.agentId)} here.`
+      ? `There is no agent ${quote(target.agentId)} here; there is ${namesOf(models.agents)}.`
       : 'No model for /vectors is set up here.';
   return { problem: { code: 'model_not_found', param, message } };
 }
@@ -257,7 +257,11 @@ function checkBody(target: Target, body: object, { models }: LineContext): LineP
   const model = findModel(models, name);
   const param = 'body.model';
   if (model === undefined)
-    problems.unshift({ code: 'model_not_found', param, message: `There is no model ${quote(name)} here.` });
+    problems.unshift({
+      code: 'model_not_found',
+      param,
+      message: `There is no model ${quote(name)} here; there is ${namesOf(models.models)}.`,
+    });
   else if (!model.endpoints.includes(target.endpoint))
     problems.unshift({
       code: 'model_not_found',
@@ -265,6 +269,15 @@ function checkBody(target: Target, body: object, { models }: LineContext): LineP
       message: `The model ${quote(name)} does not serve /v1/${target.endpoint}, only ${model.endpoints.map((endpoint) => `/v1/${endpoint}`).join(', ')}.`,
     });
   return problems;
+}
+
+/** A message names so many at most. */
+const NAMED_MODELS = 10;
+
+function namesOf(known: object): string {
+  const names = Object.keys(known);
+  const more = names.length - NAMED_MODELS;
+  return `${names.slice(0, NAMED_MODELS).map(quote).join(', ') || 'none'}${more > 0 ? ` and ${more} more` : ''}`;
 }
 
 /** Breadth first, so that no nesting overflows the stack. */
