@@ -232,7 +232,6 @@ export type FileInfo = { bytes: number; etag: string; contentEncoding?: string }
 
 /** The bucket. Bodies are streamed: nothing here ever holds a whole file but `readSmall` and `put`. */
 export type FileStore = {
-  readonly bucket: string;
   info(key: string): Promise<FileInfo | undefined>;
   /** Bytes `start`…`end` (exclusive; the whole file without range). With `ifMatch`, throws `FileChanged` if the ETag differs; `FileMissing` if absent. */
   read(key: string, options?: { start?: number; end?: number; ifMatch?: string }): Promise<AsyncIterable<Uint8Array>>;

@@ -33,8 +33,7 @@ export const steps = {
     output: Run.extend({
       next: z.enum(['process', 'finalize', 'end']),
       round: z.int().positive(),
-      /** Where the Distributed Map's ItemReader reads, and how many children may run. Present with `process`. */
-      bucket: z.string().optional(),
+      /** What the Distributed Map's ItemReader reads, and how many children may run. Present with `process`. */
       key: z.string().optional(),
       maxConcurrency: z.int().positive().optional(),
     }),

@@ -64,7 +64,6 @@ export async function planShards(
   return {
     ...run,
     next: 'process',
-    bucket: deps.files.bucket,
     key: objectKeys.mapInput(ref, attempt, round),
     maxConcurrency: Math.min(left, deps.settings.shards.maxWorkers),
   };

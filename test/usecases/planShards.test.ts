@@ -34,7 +34,7 @@ describe('planning shards', () => {
     const batch = await aRunningBatch(world, chatLines(50), { linesAShard: 10 });
     const deps = workerDeps(world);
     const first = await planShards(deps, input(batch), LONG);
-    expect(first).toMatchObject({ next: 'process', round: 1, bucket: world.files.bucket, maxConcurrency: 3 });
+    expect(first).toMatchObject({ next: 'process', round: 1, maxConcurrency: 3 });
     expect(await mapInput(first.key)).toEqual(batch.ranges);
 
     for (const shard of [0, 2, 3]) await runShard(deps, batch.step(shard), LONG);

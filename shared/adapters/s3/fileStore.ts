@@ -33,7 +33,6 @@ export function createFileStore({ client, bucket }: { client: S3Client; bucket: 
   }
 
   const store: FileStore = {
-    bucket,
 
     async info(key) {
       try {
