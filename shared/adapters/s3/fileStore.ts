@@ -33,7 +33,6 @@ export function createFileStore({ client, bucket }: { client: S3Client; bucket: 
   }
 
   const store: FileStore = {
-
     async info(key) {
       try {
         const head = await client.send(new HeadObjectCommand({ Bucket: bucket, Key: key }));
