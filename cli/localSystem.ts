@@ -3,18 +3,9 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import * as z from 'zod';
+import { RUN_INFO_FILE, type RunInfo, RunInfoSchema } from '../shared/contract/runInfo.ts';
 
-/** What `npm start -- --json` prints when it is ready. */
-const ReadySchema = z.object({
-  url: z.string(),
-  api_key: z.string(),
-  management_key: z.string(),
-  project_id: z.string(),
-  webhook_secret: z.string(),
-  pid: z.int(),
-});
-export type LocalSystem = z.infer<typeof ReadySchema> & { stop(): Promise<void> };
+export type LocalSystem = RunInfo & { stop(): Promise<void> };
 
 const START_SCRIPT = fileURLToPath(new URL('../local/main.ts', import.meta.url));
 
@@ -30,9 +21,9 @@ const isRunning = async (url: string) => {
 
 /** The local system that runs on this data folder, if one does: it leaves `run.json` there while it runs. */
 export async function findLocalSystem(dataDir: string): Promise<LocalSystem | undefined> {
-  const path = join(dataDir, 'run.json');
+  const path = join(dataDir, RUN_INFO_FILE);
   if (!existsSync(path)) return undefined;
-  const ready = ReadySchema.safeParse(JSON.parse(readFileSync(path, 'utf8')));
+  const ready = RunInfoSchema.safeParse(JSON.parse(readFileSync(path, 'utf8')));
   if (!ready.success || !(await isRunning(ready.data.url))) return undefined;
   // It was there before us and stays.
   return { ...ready.data, stop: async () => {} };
@@ -59,7 +50,7 @@ export async function startLocalSystem(args: string[]): Promise<LocalSystem> {
     }),
   ]);
   return {
-    ...ReadySchema.parse(JSON.parse(first)),
+    ...RunInfoSchema.parse(JSON.parse(first)),
     async stop() {
       process.off('exit', kill);
       kill();

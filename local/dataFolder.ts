@@ -3,22 +3,12 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, w
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import * as z from 'zod';
+import { RUN_INFO_FILE, type RunInfo, RunInfoSchema } from '../shared/contract/runInfo.ts';
 
 /** The local run cannot start as it was asked to; the message says what to do. */
 export class StartError extends Error {
   override readonly name = 'StartError';
 }
-
-/** What `run.json` tells others while the local run is up; also what `npm start -- --json` prints. */
-export const RunInfoSchema = z.object({
-  url: z.string(),
-  api_key: z.string(),
-  management_key: z.string(),
-  project_id: z.string(),
-  webhook_secret: z.string(),
-  pid: z.int(),
-});
-export type RunInfo = z.infer<typeof RunInfoSchema>;
 
 const CredentialsSchema = z.object({ accessKeyId: z.string(), secretAccessKey: z.string() });
 /** The ready-made API key, once it has been made. */
@@ -27,7 +17,6 @@ const ApiKeySchema = z.object({ apiKey: z.string() });
 const PortsSchema = z.object({ s3: z.int(), demo: z.int() });
 
 const LOCK = 'lock.db';
-const RUN = 'run.json';
 
 /** The folder that holds all of a local run. One process has it at a time. */
 export type DataFolder = {
@@ -66,7 +55,7 @@ export function openDataFolder(path: string, { reset = false }: { reset?: boolea
       if (!entry.startsWith(LOCK)) rmSync(join(path, entry), { recursive: true, force: true });
     }
   }
-  rmSync(join(path, RUN), { force: true });
+  rmSync(join(path, RUN_INFO_FILE), { force: true });
   const credentials = keptFile(join(path, 'credentials.json'), CredentialsSchema);
   const own = credentials.read() ?? {
     accessKeyId: `LOCAL${randomBytes(8).toString('hex').toUpperCase()}`,
@@ -78,9 +67,9 @@ export function openDataFolder(path: string, { reset = false }: { reset?: boolea
     credentials: own,
     apiKey: keptFile(join(path, 'api-key.json'), ApiKeySchema),
     ports: keptFile(join(path, 'ports.json'), PortsSchema),
-    publish: (info) => keptFile(join(path, RUN), RunInfoSchema).write(info),
+    publish: (info) => keptFile(join(path, RUN_INFO_FILE), RunInfoSchema).write(info),
     close() {
-      rmSync(join(path, RUN), { force: true });
+      rmSync(join(path, RUN_INFO_FILE), { force: true });
       lock.close();
     },
   };
@@ -99,7 +88,7 @@ function takeLock(path: string): DatabaseSync {
     lock.close();
     // SQLITE_BUSY: https://www.sqlite.org/rescode.html#busy
     if (!(cause instanceof Error && 'errcode' in cause && cause.errcode === 5)) throw cause;
-    const running = keptFile(join(path, RUN), RunInfoSchema).read();
+    const running = keptFile(join(path, RUN_INFO_FILE), RunInfoSchema).read();
     const who = running ? `the local run at ${running.url} (process ${running.pid})` : 'a local run that is starting';
     throw new StartError(
       `The data folder ${path} is in use by ${who}. Stop it with Ctrl-C in its terminal${running ? ` or "kill ${running.pid}"` : ''}, or use another folder: npm start -- --data DIR`,

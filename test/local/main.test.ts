@@ -8,8 +8,8 @@ import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { promisify } from 'node:util';
 import { afterEach, describe, expect, it } from 'vitest';
-import { type RunInfo, RunInfoSchema } from '../../local/dataFolder.ts';
 import { ROOT } from '../../local/synth.ts';
+import { type RunInfo, RunInfoSchema } from '../../shared/contract/runInfo.ts';
 import { createBatchClient } from '../support/batchClient.ts';
 import { makeDataDir } from '../support/localRun.ts';
 

@@ -1,0 +1,17 @@
+import * as z from 'zod';
+
+/**
+ * What a local run tells others: the one line of `npm start -- --json`, and the file of this name in its data folder
+ * for as long as it is up. The command line finds a running system by it.
+ */
+export const RUN_INFO_FILE = 'run.json';
+
+export const RunInfoSchema = z.object({
+  url: z.string(),
+  api_key: z.string(),
+  management_key: z.string(),
+  project_id: z.string(),
+  webhook_secret: z.string(),
+  pid: z.int(),
+});
+export type RunInfo = z.infer<typeof RunInfoSchema>;
