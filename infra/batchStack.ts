@@ -9,6 +9,7 @@ import { BatchTable } from './constructs/batchTable.ts';
 import { BatchWorkflow } from './constructs/batchWorkflow.ts';
 import { CheckSchedule } from './constructs/checkSchedule.ts';
 import { NotificationWorkflow } from './constructs/notificationWorkflow.ts';
+import { SnapshotWorkflow } from './constructs/snapshotWorkflow.ts';
 
 export type BatchStackProps = StackProps & { stage: Stage; modelsPath: string; version: string };
 
@@ -23,7 +24,8 @@ export class BatchStack extends Stack {
     const functions = new BatchFunctions(this, 'Functions', { stage, modelsPath, table, bucket, secrets, version });
     const { machine: notification } = new NotificationWorkflow(this, 'Notification', { functions });
     const { machine: batch } = new BatchWorkflow(this, 'Batch', { functions, bucket });
-    functions.connectMachines({ batch, notification });
+    const { machine: snapshot } = new SnapshotWorkflow(this, 'Snapshot', { functions });
+    functions.connectMachines({ batch, notification, snapshot });
     const api = new BatchApi(this, 'Http', { functions, stage });
     new CheckSchedule(this, 'Check', { functions, everyMinutes: stage.checkEveryMinutes });
 

@@ -10,6 +10,7 @@ import type {
   Plan,
   Receipt,
   RequestCounts,
+  StoredFile,
   Usage,
 } from './domain/batch.ts';
 import type { BatchStatus } from './domain/batchStatus.ts';
@@ -31,6 +32,7 @@ export type Ports = {
   webhookSecrets: WebhookSecretStore;
   idempotency: IdempotencyStore;
   uploads: UploadStore;
+  snapshots: SnapshotStore;
   files: FileStore;
   sources: InputSource;
   workflow: Workflow;
@@ -93,7 +95,15 @@ export type ListQuery = {
 export type MoveChange = Partial<
   Pick<
     BatchHead,
-    'outcome' | 'plan' | 'requestCounts' | 'usage' | 'outputFile' | 'errorsFile' | 'filesExpireAt' | 'input'
+    | 'outcome'
+    | 'plan'
+    | 'requestCounts'
+    | 'usage'
+    | 'outputFile'
+    | 'errorsFile'
+    | 'lineIndex'
+    | 'filesExpireAt'
+    | 'input'
   >
 >;
 
@@ -161,6 +171,11 @@ export type BatchStore = {
   setDue(ref: BatchRef, dueAt: number | undefined): Promise<void>;
   /** Batches due at `now`, oldest first: a hint, read and checked before anything is done. */
   listDue(now: number, limit: number): Promise<BatchRef[]>;
+  /**
+   * Batches that the due index should name and does not: open, or ended and not yet notified. Reads the narrow list index
+   * from end to end, and the heads of those that it may be about.
+   */
+  listMissingDue(now: number): AsyncIterable<BatchRef>;
 };
 
 export type ControlStore = {
@@ -201,6 +216,8 @@ export type WebhookSecretStore = {
   /** `candidate` is kept if the project has none yet. */
   getOrCreate(projectId: string, candidate: WebhookSecret): Promise<WebhookSecret>;
   get(projectId: string): Promise<WebhookSecret | undefined>;
+  /** `next` becomes the secret if `from` still is it; else what stands. */
+  rotate(projectId: string, from: WebhookSecret, next: WebhookSecret): Promise<WebhookSecret>;
 };
 
 export type IdempotencyRecord = { batchId: string; bodyHash: string; expiresAt: number };
@@ -226,9 +243,31 @@ export type UploadStore = {
   get(projectId: string, fileId: string, now: number): Promise<Upload | undefined>;
 };
 
+/** The partial results of a running batch: one record a batch. */
+export type SnapshotRecord = {
+  /** Number of the newest snapshot that was begun, and when. */
+  taken: number;
+  takenAt: number;
+  /** Those that are finished and not yet deleted, oldest first; each is what was committed at `asOf`. */
+  ready: { snapshot: number; asOf: number; output?: StoredFile | undefined; errors?: StoredFile | undefined }[];
+};
+export type SnapshotStore = {
+  get(batchId: string): Promise<SnapshotRecord | undefined>;
+  /** Begins the next snapshot if `from` (0: none yet) is still the newest. */
+  take(batchId: string, from: number, now: number): Promise<'taken' | 'superseded'>;
+  /** Adds a finished one, and forgets those in `drop`. */
+  setReady(batchId: string, ready: SnapshotRecord['ready'][number], drop: readonly number[]): Promise<void>;
+};
+
 /* ---------------------------------------------------------------- files */
 
-export type FileInfo = { bytes: number; etag: string; contentEncoding?: string };
+export type FileInfo = {
+  bytes: number;
+  etag: string;
+  contentEncoding?: string;
+  /** When it was written: the bucket's lifecycle rules count from here. */
+  modifiedAt: number;
+};
 
 /** The bucket. Bodies are streamed: nothing here ever holds a whole file but `readSmall` and `put`. */
 export type FileStore = {
@@ -296,6 +335,8 @@ export type Workflow = {
   describeBatch(batchId: string, attempt: number): Promise<ExecutionStatus>;
   describeNotification(batchId: string, notification: number): Promise<ExecutionStatus>;
   stopBatch(batchId: string, attempt: number, cause: string): Promise<void>;
+  startSnapshot(ref: BatchRef, snapshot: number): Promise<'started' | 'already'>;
+  describeSnapshot(batchId: string, snapshot: number): Promise<ExecutionStatus>;
 };
 
 /* ---------------------------------------------------------------- models */

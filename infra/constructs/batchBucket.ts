@@ -8,10 +8,14 @@ import { KEY_PREFIXES } from '../../shared/domain/objectKeys.ts';
  * inputs outlive the longest window (7 days) and the outputs that a retry reads them for; parts and shard lists outlive
  * the longest window twice.
  */
-const EXPIRY_DAYS = { uploads: 45, inputs: 45, outputs: 31, parts: 14, shards: 14 } as const satisfies Record<
-  keyof typeof KEY_PREFIXES,
-  number
->;
+const EXPIRY_DAYS = {
+  uploads: 45,
+  inputs: 45,
+  outputs: 31,
+  parts: 14,
+  shards: 14,
+  snapshots: 1,
+} as const satisfies Record<keyof typeof KEY_PREFIXES, number>;
 
 /** The bucket: private, TLS only, encrypted, and cleaned by key prefix. */
 export class BatchBucket extends Construct {

@@ -62,10 +62,11 @@ export class BatchFunctions extends Construct {
   }
 
   /** Machines are made after the functions that they call; what starts, describes or stops them is wired here. */
-  connectMachines(machines: { batch: sfn.StateMachine; notification: sfn.StateMachine }): void {
+  connectMachines(machines: Record<'batch' | 'notification' | 'snapshot', sfn.StateMachine>): void {
     const variables = {
       BATCH_MACHINE_ARN: machines.batch,
       NOTIFICATION_MACHINE_ARN: machines.notification,
+      SNAPSHOT_MACHINE_ARN: machines.snapshot,
     } as const;
     for (const [name, spec] of Object.entries(functions) as [FunctionName, FunctionSpec][]) {
       const made = this.get(name);
@@ -75,6 +76,7 @@ export class BatchFunctions extends Construct {
       const rights = [
         [spec.rights.batchMachine, machines.batch],
         [spec.rights.notificationMachine, machines.notification],
+        [spec.rights.snapshotMachine, machines.snapshot],
       ] as const;
       for (const [words, machine] of rights) {
         if (words?.some((word) => word === 'start')) machine.grantStartExecution(made);
@@ -144,11 +146,10 @@ export class BatchFunctions extends Construct {
         rights.table.map((word) => TABLE_ACTIONS[word]),
         [table.tableArn],
       );
-    if (rights.indexes)
-      allow(
-        ['dynamodb:Query'],
-        rights.indexes.map((index) => `${table.tableArn}/index/${TABLE[`${index}Index`].name}`),
-      );
+    const indexes = (names: readonly ('due' | 'list')[]) =>
+      names.map((index) => `${table.tableArn}/index/${TABLE[`${index}Index`].name}`);
+    if (rights.indexes) allow(['dynamodb:Query'], indexes(rights.indexes));
+    if (rights.scan) allow(['dynamodb:Scan'], indexes(rights.scan));
 
     const objects = (kinds: readonly (keyof typeof KEY_PREFIXES)[] = []) =>
       kinds.map((kind) => bucket.arnForObjects(`${KEY_PREFIXES[kind]}*`));
@@ -158,9 +159,10 @@ export class BatchFunctions extends Construct {
     const multipart = name.startsWith('workflow/') ? ['s3:AbortMultipartUpload', 's3:ListMultipartUploadParts'] : [];
     if (write) allow(['s3:PutObject', ...multipart], objects(write));
     if (remove) allow(['s3:DeleteObject'], objects(remove));
-    // Without it S3 answers 403 for a key that is not there, which the steps must tell from a refusal. The API only
-    // signs URLs and needs it not.
-    if (rights.files && name.startsWith('workflow/')) allow(['s3:ListBucket'], [bucket.bucketArn]);
+    // Without it S3 answers 403 for a key that is not there, which the steps, and a retry of an old batch, must tell from
+    // a refusal. The rest of the API only signs URLs and needs it not.
+    if (rights.files && (name.startsWith('workflow/') || name === 'http/retryBatch'))
+      allow(['s3:ListBucket'], [bucket.bucketArn]);
     const { partition } = Stack.of(this);
     const inputBuckets = rights.inputBuckets ? stage.settings.inputBuckets : [];
     if (inputBuckets.length > 0)

@@ -80,7 +80,15 @@ export class BatchWorkflow extends Construct {
         .otherwise(ended),
     );
     process.next(plan);
-    finalize.next(new sfn.Choice(this, 'AfterFinalize').when(next('finalize'), finalize).otherwise(ended));
+    const settle = new sfn.Wait(this, 'LetWorkersCommit', { time: sfn.WaitTime.secondsPath('$.waitSeconds') });
+    finalize.next(
+      new sfn.Choice(this, 'AfterFinalize')
+        .when(next('finalize'), finalize)
+        // Cancelled a moment ago: first the workers commit what they have.
+        .when(next('settle'), settle)
+        .otherwise(ended),
+    );
+    settle.next(finalize);
     fail.next(
       new sfn.Choice(this, 'AfterFail')
         .when(next('finalize'), finalize)

@@ -1,9 +1,16 @@
 import * as z from 'zod';
-import { CreateBatchHeaders, createBatchBody, ListBatchesQuery } from './batchRequests.ts';
+import {
+  CreateBatchHeaders,
+  createBatchBody,
+  DownloadQuery,
+  ListBatchesQuery,
+  retryBatchBody,
+} from './batchRequests.ts';
 import { BatchListView, BatchWithErrorsView } from './batchView.ts';
 import { CheckView } from './checkView.ts';
 import { Time } from './fields.ts';
 import { CreateKeyBody, KeyListView, KeyView, ListKeysQuery, NewKeyView } from './keys.ts';
+import { ReceiptView } from './receiptView.ts';
 import type { RouteName } from './routes.ts';
 import type { Settings } from './settings.ts';
 
@@ -39,6 +46,7 @@ const DownloadView = z
     output_file_url: z.string().nullable(),
     errors_file_url: z.string().nullable(),
     expires_at: Time.nullable().describe('When the URLs stop working; null where there is none.'),
+    as_of: Time.nullable().optional().describe('With `partial`: what was committed by then is in the files.'),
   })
   .meta({ id: 'Download' });
 const UploadView = z
@@ -76,11 +84,33 @@ export function apiOf(settings: Settings) {
       answers: { 200: CheckView },
     },
     getBatch: { ...plain, summary: 'One batch.', params: BatchParams, answers: { 200: BatchWithErrorsView } },
+    cancelBatch: {
+      ...plain,
+      summary: 'Cancels a batch: what was paid for is kept, what was not run says so. Again: the same answer.',
+      params: BatchParams,
+      answers: { 200: BatchWithErrorsView },
+    },
+    retryBatch: {
+      ...plain,
+      summary: 'Makes a new batch of just the lines that failed.',
+      params: BatchParams,
+      headers: CreateBatchHeaders,
+      body: retryBatchBody(settings),
+      answers: { 200: BatchWithErrorsView, 201: BatchWithErrorsView },
+    },
     downloadBatch: {
       ...plain,
-      summary: 'Pre-signed URLs of the files of a batch that has ended.',
+      summary:
+        'Pre-signed URLs of the files of a batch that has ended; with `partial`, of what a running one has so far.',
       params: BatchParams,
-      answers: { 200: DownloadView },
+      query: DownloadQuery,
+      answers: { 200: DownloadView, 202: DownloadView },
+    },
+    getReceipt: {
+      ...plain,
+      summary: 'Counts, sizes and SHA-256 of the files of a batch that has ended.',
+      params: BatchParams,
+      answers: { 200: ReceiptView },
     },
     createUpload: {
       ...plain,
@@ -98,6 +128,11 @@ export function apiOf(settings: Settings) {
     getWebhookSecret: {
       ...plain,
       summary: "The secret that the project's notifications are signed with.",
+      answers: { 200: WebhookSecretView },
+    },
+    rotateWebhookSecret: {
+      ...plain,
+      summary: 'Makes a new signing secret; for 24 hours notifications are signed with the old one, too.',
       answers: { 200: WebhookSecretView },
     },
     createKey: { ...plain, summary: 'Makes an API key.', body: CreateKeyBody, answers: { 201: NewKeyView } },
@@ -131,6 +166,6 @@ export type ApiRequest<R extends RouteName> = {
 /** An answer; its schema is that of its status. */
 export type ApiAnswer<R extends RouteName> = {
   [Status in keyof Api[R]['answers']]: Api[R]['answers'][Status] extends z.ZodType
-    ? { status: Status; body: z.input<Api[R]['answers'][Status]> }
+    ? { status: Status; body: z.input<Api[R]['answers'][Status]>; headers?: Record<string, string> }
     : never;
 }[keyof Api[R]['answers']];

@@ -46,6 +46,29 @@ export function createBatchBody({ allowPrivateNetworks }: Pick<Settings, 'allowP
 }
 export type CreateBatchBody = z.output<ReturnType<typeof createBatchBody>>;
 
+/** Body of `POST /batches/{batch_id}/retry`; none is `{}`. */
+export function retryBatchBody({ allowPrivateNetworks }: Pick<Settings, 'allowPrivateNetworks'>) {
+  return z
+    .strictObject({
+      merge: z
+        .boolean()
+        .default(false)
+        .describe("Whether the output also holds the first batch's results, in the first input's order."),
+      callback_url: callbackUrl(allowPrivateNetworks).optional().describe("The first batch's unless given."),
+      completion_window: CompletionWindow.optional().describe("The first batch's unless given."),
+    })
+    .prefault({});
+}
+export type RetryBatchBody = z.output<ReturnType<typeof retryBatchBody>>;
+
+/** Query of `GET /batches/{batch_id}/download`. */
+export const DownloadQuery = z.strictObject({
+  partial: z
+    .enum(['true', 'false'], { error: 'must be true or false' })
+    .default('false')
+    .describe('The newest snapshot of what is committed, while the batch runs.'),
+});
+
 export const IDEMPOTENCY_HEADER = 'Idempotency-Key';
 export const CreateBatchHeaders = z.object({
   [IDEMPOTENCY_HEADER]: z

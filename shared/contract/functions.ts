@@ -14,19 +14,21 @@ export const VARIABLE_NAMES = [
   'BUCKET_NAME',
   'BATCH_MACHINE_ARN',
   'NOTIFICATION_MACHINE_ARN',
+  'SNAPSHOT_MACHINE_ARN',
   'OPERATOR_KEY_SECRET_ARN',
   'MODEL_KEY_SECRETS',
 ] as const;
 export type VariableName = (typeof VARIABLE_NAMES)[number];
 
 /** Kinds of objects in the bucket: keys of `KEY_PREFIXES`. */
-type FileKind = 'uploads' | 'inputs' | 'shards' | 'parts' | 'outputs';
+type FileKind = 'uploads' | 'inputs' | 'shards' | 'parts' | 'outputs' | 'snapshots';
 
 export type Rights = {
   /** The actions of the same names on the table: GetItem, BatchGetItem, Query, PutItem, UpdateItem. */
   table?: readonly ('get' | 'batchGet' | 'query' | 'put' | 'update')[];
-  /** Indexes that it may query. */
+  /** Indexes that it may query; `scan`: that it may read from end to end. */
   indexes?: readonly ('due' | 'list')[];
+  scan?: readonly 'list'[];
   /**
    * By kind of object. `read`: GetObject (for a missing key S3 answers 404 only to who may list the bucket, else 403);
    * `write`: PutObject, AbortMultipartUpload, ListMultipartUploadParts; `delete`: DeleteObject, and ListBucket under
@@ -37,6 +39,7 @@ export type Rights = {
   inputBuckets?: true;
   batchMachine?: readonly ('start' | 'describe' | 'stop')[];
   notificationMachine?: readonly ('start' | 'describe')[];
+  snapshotMachine?: readonly ('start' | 'describe')[];
   /** GetSecretValue. */
   secrets?: readonly ('operatorKey' | 'modelKeys')[];
 };
@@ -68,12 +71,28 @@ export const functions = {
     rights: { table: ['get', 'put'], batchMachine: ['start'] },
   },
   'http/getBatch': { ...HTTP, variables: ['SETTINGS', 'TABLE_NAME'], rights: { table: ['get'] } },
+  'http/cancelBatch': {
+    ...HTTP,
+    variables: ['SETTINGS', 'TABLE_NAME', 'BATCH_MACHINE_ARN'],
+    rights: { table: ['get', 'query', 'update'], batchMachine: ['start', 'describe', 'stop'] },
+  },
+  'http/retryBatch': {
+    ...HTTP,
+    variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME', 'BATCH_MACHINE_ARN'],
+    // It asks whether the first batch's input is still there.
+    rights: { table: ['get', 'put'], files: { read: ['uploads', 'inputs'] }, batchMachine: ['start'] },
+  },
   'http/downloadBatch': {
     ...HTTP,
-    variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME'],
+    variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME', 'SNAPSHOT_MACHINE_ARN'],
     // A pre-signed URL can do what its signer may do, so the signer needs the read.
-    rights: { table: ['get'], files: { read: ['outputs'] } },
+    rights: {
+      table: ['get', 'put', 'update'],
+      files: { read: ['outputs', 'snapshots'] },
+      snapshotMachine: ['start', 'describe'],
+    },
   },
+  'http/getReceipt': { ...HTTP, variables: ['SETTINGS', 'TABLE_NAME'], rights: { table: ['get'] } },
   'http/createUpload': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME'],
@@ -83,6 +102,11 @@ export const functions = {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME'],
     rights: { table: ['get', 'put'] },
+  },
+  'http/rotateWebhookSecret': {
+    ...HTTP,
+    variables: ['SETTINGS', 'TABLE_NAME'],
+    rights: { table: ['get', 'put', 'update'] },
   },
   'http/checkBatches': {
     ...HTTP,
@@ -170,6 +194,15 @@ export const functions = {
       notificationMachine: ['start'],
     },
   },
+  'workflow/snapshotBatch': {
+    timeoutSeconds: LONGEST_SECONDS,
+    memoryMb: 1024,
+    variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME'],
+    rights: {
+      table: ['get', 'query', 'update'],
+      files: { read: ['shards', 'parts', 'snapshots', 'outputs'], write: ['snapshots'], delete: ['snapshots'] },
+    },
+  },
   'workflow/failBatch': {
     timeoutSeconds: 60,
     memoryMb: 256,
@@ -193,8 +226,14 @@ export const functions = {
       notificationMachine: ['start', 'describe'],
     },
   },
+  'schedule/sweepBatches': {
+    timeoutSeconds: LONGEST_SECONDS,
+    memoryMb: 256,
+    variables: ['SETTINGS', 'TABLE_NAME'],
+    rights: { table: ['get', 'batchGet', 'update'], scan: ['list'] },
+  },
 } as const satisfies Record<
-  `http/${RouteName | 'noRoute'}` | `workflow/${StepName}` | 'schedule/checkBatches',
+  `http/${RouteName | 'noRoute'}` | `workflow/${StepName}` | `schedule/${'checkBatches' | 'sweepBatches'}`,
   FunctionSpec
 >;
 

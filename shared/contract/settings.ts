@@ -56,6 +56,8 @@ export const SettingsSchema = z.strictObject({
       commitLines: Positive.default(500),
       commitBytes: Positive.default(8 * MIB),
       controlEverySeconds: Positive.default(10),
+      /** After a cancel: time for workers to see it (`controlEverySeconds`), let calls end (3 s at most), and commit. */
+      settleSeconds: Positive.default(15),
       /** Admission stops this long before the function's timeout, so that what is in flight can end and be committed. */
       drainSeconds: Positive.default(330),
     })
@@ -80,6 +82,12 @@ export const SettingsSchema = z.strictObject({
       graceSeconds: Positive.default(60),
       /** Attempts in a row that committed nothing before a batch is given up. */
       maxIdleAttempts: Positive.default(5),
+    })
+    .prefault({}),
+  snapshots: z
+    .strictObject({
+      /** A partial download that finds an older one has a new one made. */
+      refreshSeconds: Positive.default(60),
     })
     .prefault({}),
   files: z

@@ -51,12 +51,36 @@ export const steps = {
   },
   finalizeBatch: {
     input: Run.extend({ checkpoint }),
-    output: Run.extend({ next: z.enum(['finalize', 'end']), checkpoint }),
+    /** `settle`: the batch was cancelled a moment ago, and its workers have `waitSeconds` to commit what they have. */
+    output: Run.extend({
+      next: z.enum(['finalize', 'settle', 'end']),
+      checkpoint,
+      waitSeconds: z.int().nonnegative().optional(),
+    }),
   },
   /** After a step failed for good: fixes the outcome, or leaves the batch to the check for another attempt. */
   failBatch: {
     input: Run.extend({ error: z.object({ Error: z.string(), Cause: z.string().optional() }) }),
     output: Run.extend({ next: z.enum(['finalize', 'give_up', 'end']) }),
+  },
+  /** The only step of the snapshot machine: copies what is committed so far into files of its own. */
+  snapshotBatch: {
+    input: z.object({
+      version: z.literal(STEP_VERSION),
+      projectId: z.string(),
+      batchId: z.string(),
+      /** Number of the snapshot, from 1; its execution is `<batchId>-snapshot-<n>`. */
+      snapshot: z.int().positive(),
+      checkpoint,
+    }),
+    output: z.object({
+      version: z.literal(STEP_VERSION),
+      projectId: z.string(),
+      batchId: z.string(),
+      snapshot: z.int().positive(),
+      next: z.enum(['snapshot', 'end']),
+      checkpoint,
+    }),
   },
   notifyReceiver: {
     input: z.object({

@@ -46,9 +46,23 @@ export const PlanSchema = z.object({
   runnable: Count,
   /** Ready errors-file lines of the bad lines (`on_invalid_line: "skip"`), as one segment sorted by line. */
   invalid: StoredFileSchema.extend({ lines: Count }).optional(),
+  /** Lines whose results are taken over from the batch that this one repeats (`retry.merge`); not in `lines`' shards. */
+  kept: Count.optional(),
   input: z.object({ bytes: Count, sha256: z.string() }),
 });
 export type Plan = z.infer<typeof PlanSchema>;
+
+/**
+ * What a retry goes by, copied from the batch that it repeats when it is made. `lines` says which input line of that batch
+ * is in which of its files (`lineIndex.ts`): the failed ones are run again, and with `merge` the others' results are taken
+ * over from `output`.
+ */
+export const RetrySourceSchema = z.object({
+  merge: z.boolean(),
+  lines: StoredFileSchema,
+  output: StoredFileSchema.optional(),
+});
+export type RetrySource = z.infer<typeof RetrySourceSchema>;
 
 /** The notification's state (`delivery` on the wire). */
 export const DeliverySchema = z.object({
@@ -83,6 +97,8 @@ export const BatchHeadSchema = z.object({
   usage: UsageSchema.optional(),
   outputFile: StoredFileSchema.optional(),
   errorsFile: StoredFileSchema.optional(),
+  /** Which line is in which file: written beside them, for a retry. */
+  lineIndex: StoredFileSchema.optional(),
   filesExpireAt: EpochMs.optional(),
   /** Number of the newest execution of the batch machine, from 1; its name is `<batchId>-<attempt>`. */
   attempt: z.int().positive(),
@@ -94,6 +110,9 @@ export const BatchHeadSchema = z.object({
   delivery: DeliverySchema.optional(),
   deliveredAt: EpochMs.optional(),
   retryOf: z.string().optional(),
+  retry: RetrySourceSchema.optional(),
+  /** The newest attempt when the batch was cancelled: that one is stopped, and a newer one gathers. */
+  attemptAtCancel: z.int().positive().optional(),
   /** Goes up with every status move and outcome. */
   version: Count,
 });

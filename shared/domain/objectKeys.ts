@@ -10,6 +10,7 @@ export const KEY_PREFIXES = {
   shards: 'shards/',
   parts: 'parts/',
   outputs: 'outputs/',
+  snapshots: 'snapshots/',
 } as const;
 
 const of = (prefix: string, { projectId, batchId }: BatchRef) => `${prefix}${projectId}/${batchId}/`;
@@ -37,4 +38,8 @@ export const objectKeys = {
   parts: (ref: BatchRef) => of(KEY_PREFIXES.parts, ref),
   output: (ref: BatchRef, attempt: number) => `${of(KEY_PREFIXES.outputs, ref)}${attempt}-output.jsonl`,
   errors: (ref: BatchRef, attempt: number) => `${of(KEY_PREFIXES.outputs, ref)}${attempt}-errors.jsonl`,
+  lineIndex: (ref: BatchRef, attempt: number) => `${of(KEY_PREFIXES.outputs, ref)}${attempt}-lines`,
+  snapshot: (ref: BatchRef, snapshot: number, file: 'output' | 'errors') =>
+    `${of(KEY_PREFIXES.snapshots, ref)}${snapshot}-${file}.jsonl`,
+  snapshotCheckpoint: (ref: BatchRef, snapshot: number) => `${of(KEY_PREFIXES.snapshots, ref)}${snapshot}.checkpoint`,
 } as const;

@@ -25,6 +25,7 @@ const Variables = {
   BUCKET_NAME: z.string().min(1),
   BATCH_MACHINE_ARN: z.string().min(1),
   NOTIFICATION_MACHINE_ARN: z.string().min(1),
+  SNAPSHOT_MACHINE_ARN: z.string().min(1),
   OPERATOR_KEY_SECRET_ARN: z.string().min(1),
   /** Secret of each provider in models.json that wants a key: provider name → ARN. */
   MODEL_KEY_SECRETS: json(z.record(z.string(), z.string())),

@@ -62,10 +62,10 @@ export function httpHandler<R extends RouteName, const A extends ApiAnswer<R>>(
     // `checkedBy` parsed it by this route's schemas; `projectOnly` sets the caller of a project's route.
     const answer = await run(event.checked as ApiRequest<R>, event.caller as Parameters<Run<R, A>>[1]);
     // Every `ApiAnswer` is one of these: its keys are the statuses of the table of answers.
-    const { status, body } = answer as { status: number; body: unknown };
+    const { status, body, headers } = answer as { status: number; body: unknown; headers?: Record<string, string> };
     const schema = (exchange.answers as Record<number, { parse(value: unknown): unknown }>)[status];
     if (schema === undefined) throw new Error(`The route ${name} has no answer ${status}.`);
-    const result = jsonResult(status, schema.parse(body));
+    const result = jsonResult(status, schema.parse(body), headers);
     // Over it the gateway would answer in a shape of its own, and the log would not say why.
     if (answerBytes(result.body ?? '') > MAX_ANSWER_BYTES) throw new Error(`The answer of ${name} is too large.`);
     return result;

@@ -46,6 +46,9 @@ export async function finalizeBatch(
   }
   if (head.attempt !== input.attempt) return end;
 
+  const waitSeconds = secondsToSettle(deps, head, input.attempt);
+  if (waitSeconds > 0) return { ...run, next: 'settle', waitSeconds };
+
   const checkpointKey = objectKeys.checkpoint(ref, input.attempt, 'finalize');
   const saved = input.checkpoint === undefined ? undefined : await loadCheckpoint(deps.files, input.checkpoint);
   const gathering = saved?.gathering ?? (await startGathering(deps, head, input.attempt));
@@ -78,6 +81,17 @@ export async function finalizeBatch(
     await discardOwn(deps, ref, [output, errors]);
   }
   return end;
+}
+
+/**
+ * After a cancel the attempt that ran is stopped, but its workers are not: until they have seen the control record and
+ * have committed what they hold, sealing would lose results that were paid for.
+ */
+function secondsToSettle({ clock, settings }: Deps, head: BatchHead, attempt: number): number {
+  const cancelledAt = head.enteredAt.cancelling;
+  const followsCancel = head.attemptAtCancel !== undefined && attempt > head.attemptAtCancel;
+  if (cancelledAt === undefined || !followsCancel || head.outcome || !head.plan?.shards) return 0;
+  return Math.ceil((cancelledAt + settings.worker.settleSeconds * 1000 - clock.now()) / 1000);
 }
 
 type Saved = Awaited<ReturnType<typeof loadCheckpoint>>;

@@ -66,7 +66,12 @@ describe('the workflow on Step Functions as the local run speaks it', () => {
       },
     });
     client = createWorkflowClient({ endpoint: server.url, region, credentials });
-    workflow = createWorkflow({ client, batchMachineArn: BATCH_MACHINE, notificationMachineArn: NOTIFICATION_MACHINE });
+    workflow = createWorkflow({
+      client,
+      batchMachineArn: BATCH_MACHINE,
+      notificationMachineArn: NOTIFICATION_MACHINE,
+      snapshotMachineArn: NOTIFICATION_MACHINE,
+    });
   });
   afterEach(async () => {
     client.destroy();
@@ -137,6 +142,7 @@ describe('the workflow on Step Functions as the local run speaks it', () => {
       client,
       batchMachineArn: `${BATCH_MACHINE}-gone`,
       notificationMachineArn: NOTIFICATION_MACHINE,
+      snapshotMachineArn: NOTIFICATION_MACHINE,
     });
     await expect(lost.startBatch(ref, 1)).rejects.toMatchObject({ name: 'StateMachineDoesNotExist' });
   });
@@ -149,6 +155,7 @@ describe('the calls that the workflow makes', () => {
     client,
     batchMachineArn: BATCH_MACHINE.replace('arn:aws:', 'arn:aws-cn:'),
     notificationMachineArn: NOTIFICATION_MACHINE,
+    snapshotMachineArn: NOTIFICATION_MACHINE,
   });
   beforeEach(() => mock.reset());
 

@@ -22,7 +22,7 @@ it.each([
   '/Batches',
   '//batches',
   '/openapixjson',
-  '/batches/a/cancel',
+  '/batches/a/resume',
   '/v1/batches',
   '/toString',
 ])('the path "%s" is none of ours', (path) => {

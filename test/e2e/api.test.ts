@@ -58,7 +58,7 @@ describe('a path or method that is not there', () => {
     ['GET', '/nothing'],
     ['GET', '/batches/'],
     ['GET', '/keys/'],
-    ['POST', `/batches/${UNKNOWN_BATCH}/cancel`],
+    ['POST', `/batches/${UNKNOWN_BATCH}/resume`],
     ['GET', '/v1/batches'],
   ])('%s %s is a 404', async (method, path) => {
     expectError(await run.call(method, path), 404, 'not_found');

@@ -97,6 +97,7 @@ describe('rights', () => {
   const sfn = (...words: string[]) => words.map((word) => `states:${word}`);
   const multipart = ['s3:AbortMultipartUpload', 's3:ListMultipartUploadParts', 's3:PutObject'];
   const check = [...db('GetItem', 'Query', 'Query', 'UpdateItem')];
+  const batchMachine = sfn('DescribeExecution', 'StartExecution', 'StopExecution');
   const checkMachines = sfn('DescribeExecution', 'DescribeExecution', 'StartExecution', 'StopExecution');
 
   test.each([
@@ -106,7 +107,17 @@ describe('rights', () => {
     ['FunctionsHttpListBatches', db('GetItem', 'BatchGetItem', 'Query', 'Query')],
     ['FunctionsHttpCreateBatch', [...db('GetItem', 'PutItem'), ...sfn('StartExecution')]],
     ['FunctionsHttpGetBatch', db('GetItem')],
-    ['FunctionsHttpDownloadBatch', [...db('GetItem'), 's3:GetObject']],
+    ['FunctionsHttpCancelBatch', [...db('GetItem', 'Query', 'UpdateItem'), ...batchMachine]],
+    [
+      'FunctionsHttpRetryBatch',
+      [...db('GetItem', 'PutItem'), 's3:GetObject', 's3:ListBucket', ...sfn('StartExecution')],
+    ],
+    [
+      'FunctionsHttpDownloadBatch',
+      [...db('GetItem', 'PutItem', 'UpdateItem'), 's3:GetObject', ...sfn('DescribeExecution', 'StartExecution')],
+    ],
+    ['FunctionsHttpGetReceipt', db('GetItem')],
+    ['FunctionsHttpRotateWebhookSecret', db('GetItem', 'PutItem', 'UpdateItem')],
     ['FunctionsHttpCreateUpload', [...db('GetItem', 'PutItem'), 's3:PutObject']],
     ['FunctionsHttpGetWebhookSecret', db('GetItem', 'PutItem')],
     ['FunctionsHttpCreateKey', [...db('GetItem', 'PutItem'), 'secretsmanager:GetSecretValue']],
@@ -114,6 +125,7 @@ describe('rights', () => {
     ['FunctionsHttpRevokeKey', [...db('GetItem', 'UpdateItem'), 'secretsmanager:GetSecretValue']],
     ['FunctionsHttpCheckBatches', [...check, ...checkMachines, 'secretsmanager:GetSecretValue']],
     ['FunctionsScheduleCheckBatches', [...check, ...checkMachines]],
+    ['FunctionsScheduleSweepBatches', db('BatchGetItem', 'GetItem', 'Scan', 'UpdateItem')],
     [
       'FunctionsWorkflowFetchInput',
       [...db('GetItem', 'UpdateItem'), 's3:GetObject', 's3:DeleteObject', 's3:ListBucket', ...multipart],
@@ -139,6 +151,10 @@ describe('rights', () => {
         ...sfn('StartExecution'),
       ],
     ],
+    [
+      'FunctionsWorkflowSnapshotBatch',
+      [...db('GetItem', 'Query', 'UpdateItem'), 's3:GetObject', 's3:DeleteObject', 's3:ListBucket', ...multipart],
+    ],
     ['FunctionsWorkflowFailBatch', db('GetItem', 'Query', 'UpdateItem')],
     ['FunctionsWorkflowNotifyReceiver', db('GetItem', 'PutItem', 'UpdateItem')],
   ])('%s may do no more than it must', (id, actions) => {
@@ -154,7 +170,7 @@ describe('rights', () => {
     }
   });
 
-  test('a download reads outputs alone, an upload writes uploads alone', () => {
+  test('a download reads outputs and snapshots alone, an upload writes uploads alone', () => {
     const objects = (id: string) =>
       statementsOf(id).filter(({ Action }) => list(Action).some((action) => action.startsWith('s3:')));
     expect(JSON.stringify(objects('FunctionsHttpDownloadBatch'))).toContain('/outputs/*');
@@ -222,7 +238,14 @@ describe('storage', () => {
         Prefix ? [[Prefix, ExpirationInDays]] : [],
       ),
     );
-    expect(days).toEqual({ 'uploads/': 45, 'inputs/': 45, 'outputs/': 31, 'parts/': 14, 'shards/': 14 });
+    expect(days).toEqual({
+      'uploads/': 45,
+      'inputs/': 45,
+      'outputs/': 31,
+      'parts/': 14,
+      'shards/': 14,
+      'snapshots/': 1,
+    });
     expect(LifecycleConfiguration.Rules).toContainEqual(
       expect.objectContaining({ AbortIncompleteMultipartUpload: { DaysAfterInitiation: 1 } }),
     );
@@ -242,7 +265,7 @@ describe('the machines', () => {
   const definition = (idPart: string) =>
     JSON.parse(machineText(find('AWS::StepFunctions::StateMachine', idPart))) as { States: Record<string, State> };
 
-  test.each(['BatchMachine', 'NotificationMachine'])('%s is valid ASL', (id) => {
+  test.each(['BatchMachine', 'NotificationMachine', 'SnapshotMachine'])('%s is valid ASL', (id) => {
     expect(validateAsl(definition(id))).toMatchObject({ isValid: true, errors: [] });
   });
 
@@ -294,6 +317,9 @@ test('errors that a step is not retried for are names that the code throws', () 
   for (const name of FINAL_ERRORS) expect(sources).toContain(`readonly name = '${name}'`);
 });
 
-test('the check runs each minute', () => {
-  expect(properties('AWS::Events::Rule')).toMatchObject([{ ScheduleExpression: 'rate(1 minute)', State: 'ENABLED' }]);
+test('the check runs each minute, the sweep each day', () => {
+  expect(properties('AWS::Events::Rule')).toMatchObject([
+    { ScheduleExpression: 'rate(1 minute)', State: 'ENABLED' },
+    { ScheduleExpression: 'rate(1 day)', State: 'ENABLED' },
+  ]);
 });

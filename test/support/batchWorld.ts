@@ -5,7 +5,7 @@ import { createWebhookSecretStore } from '../../shared/adapters/dynamodb/webhook
 import { createFileStore } from '../../shared/adapters/s3/fileStore.ts';
 import { type Settings, SettingsSchema } from '../../shared/contract/settings.ts';
 import type { BatchHead, BatchRef } from '../../shared/domain/batch.ts';
-import { batchExecutionName, notificationExecutionName } from '../../shared/domain/ids.ts';
+import { batchExecutionName, notificationExecutionName, snapshotExecutionName } from '../../shared/domain/ids.ts';
 import type { Clock, ExecutionStatus, Ids, Log, Ports, Workflow } from '../../shared/ports.ts';
 import { startDynalite } from './dynalite.ts';
 import { startLocalS3 } from './localS3.ts';
@@ -86,6 +86,8 @@ function recordingWorkflow(): RecordingWorkflow {
     startBatch: async (ref, attempt) => start(batchExecutionName(ref.batchId, attempt)),
     startNotification: async (ref, number) => start(notificationExecutionName(ref.batchId, number)),
     describeBatch: async (batchId, attempt) => executions.get(batchExecutionName(batchId, attempt)) ?? 'not_found',
+    startSnapshot: async (ref, number) => start(snapshotExecutionName(ref.batchId, number)),
+    describeSnapshot: async (batchId, number) => executions.get(snapshotExecutionName(batchId, number)) ?? 'not_found',
     describeNotification: async (batchId, number) =>
       executions.get(notificationExecutionName(batchId, number)) ?? 'not_found',
     stopBatch: async (batchId, attempt) => {

@@ -41,6 +41,8 @@ function recordedWorkflow(start?: () => Promise<'started'>) {
     startNotification: never,
     describeBatch: never,
     describeNotification: never,
+    startSnapshot: never,
+    describeSnapshot: never,
     stopBatch: never,
   };
   return { workflow, started };

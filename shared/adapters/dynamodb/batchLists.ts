@@ -1,10 +1,12 @@
 import * as z from 'zod';
 import { DUE_PARTITIONS, TABLE } from '../../contract/table.ts';
 import { BatchDetailSchema, type BatchHead, type BatchRef } from '../../domain/batch.ts';
+import { BATCH_STATUSES, isEnded } from '../../domain/batchStatus.ts';
+import { createdAtOf } from '../../domain/ids.ts';
 import type { BatchStore, ListQuery } from '../../ports.ts';
 import type { Table } from './client.ts';
 import { BATCH, keys, refOfHead } from './keys.ts';
-import { batchGetRecords, parseRecord, queryRecords } from './records.ts';
+import { batchGetRecords, parseRecord, queryRecords, scanIndex } from './records.ts';
 import { parseHead } from './storedHead.ts';
 
 const ListedDetailSchema = BatchDetailSchema.pick({ batchId: true, description: true, metadata: true });
@@ -15,8 +17,18 @@ const DueEntrySchema = z.object({
   [TABLE.dueIndex.sortKey]: z.number(),
 });
 
+const SweepEntrySchema = z.object({
+  [TABLE.partitionKey]: z.string(),
+  [TABLE.sortKey]: z.string(),
+  status: z.enum(BATCH_STATUSES),
+});
+/** BatchGetItem takes 100 keys. */
+const SWEEP_PAGE = 100;
+/** A window of 7 days, a day to gather, 3 days of notification that a receiver's Retry-After can stretch to 7. */
+const LONGEST_UNNOTIFIED_MS = 15 * 86_400_000;
+
 /** Many batches at a time: a project's list, what *list* adds to it, and what is due. */
-export function createBatchLists(table: Table): Pick<BatchStore, 'list' | 'getDetails' | 'listDue'> {
+export function createBatchLists(table: Table): Pick<BatchStore, 'list' | 'getDetails' | 'listDue' | 'listMissingDue'> {
   return {
     async list(query) {
       const heads = query.skip || query.status ? listByIndex(table, query) : listByTable(table, query);
@@ -38,6 +50,20 @@ export function createBatchLists(table: Table): Pick<BatchStore, 'list' | 'getDe
       const due = (await Promise.all(partitions)).flat();
       due.sort((a, b) => a.dueAt - b.dueAt || (a.ref.batchId < b.ref.batchId ? -1 : 1));
       return due.slice(0, limit).map((entry) => entry.ref);
+    },
+
+    async *listMissingDue(now) {
+      let page: BatchRef[] = [];
+      for await (const record of scanIndex(table, TABLE.listIndex.name)) {
+        const { status, ...key } = parseRecord(SweepEntrySchema, record);
+        const ref = refOfHead(key);
+        if (isEnded(status) && createdAtOf(ref.batchId) < now - LONGEST_UNNOTIFIED_MS) continue;
+        page.push(ref);
+        if (page.length < SWEEP_PAGE) continue;
+        yield* await withoutDue(table, page);
+        page = [];
+      }
+      yield* await withoutDue(table, page);
     },
   };
 }
@@ -130,4 +156,16 @@ async function listDueOf(
     const entry = parseRecord(DueEntrySchema, record);
     return { dueAt: entry[sortKey], ref: refOfHead(entry) };
   });
+}
+
+/** Of these, the batches that wait for something and are not on the due index. The heads are read consistently. */
+async function withoutDue(table: Table, refs: BatchRef[]): Promise<BatchRef[]> {
+  const records = await batchGetRecords(table, refs.map(keys.head));
+  return records
+    .filter((record) => record[TABLE.dueIndex.partitionKey] === undefined)
+    .map((record) => parseHead(record))
+    .filter(
+      ({ status, deliveredAt, delivery }) =>
+        !isEnded(status) || (deliveredAt === undefined && delivery?.gaveUpAt === undefined),
+    );
 }

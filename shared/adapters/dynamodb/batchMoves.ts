@@ -50,6 +50,7 @@ export function createBatchMoves(
             e.equals(`enteredAt.${to}`, now),
             e.equals('updatedAt', now),
             e.increase('version', 1),
+            ...(to === 'cancelling' ? [`${e.name('attemptAtCancel')} = ${e.name('attempt')}`] : []),
             // The outcome that stands decides the end: a move brings one along, it never replaces one.
             ...(outcome ? [e.setOnce('outcome', outcome)] : []),
             ...Object.entries(rest)

@@ -23,6 +23,7 @@ export const keys = {
   head: (ref: BatchRef) => key(`${PROJECT}${ref.projectId}`, `${BATCH}${ref.batchId}`),
   detail: (batchId: string) => key(`${BATCH}${batchId}`, 'DETAIL'),
   control: (batchId: string) => key(`${BATCH}${batchId}`, 'CONTROL'),
+  snapshots: (batchId: string) => key(`${BATCH}${batchId}`, 'SNAPSHOTS'),
   shardPartition: (batchId: string, partition: number) => `${BATCH}${batchId}#${partition}`,
   shard: (batchId: string, shard: number) =>
     key(keys.shardPartition(batchId, shard % SHARD_PARTITIONS), `SHARD#${String(shard).padStart(SHARD_DIGITS, '0')}`),

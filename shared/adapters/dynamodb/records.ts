@@ -6,6 +6,8 @@ import {
   PutCommand,
   QueryCommand,
   type QueryCommandOutput,
+  ScanCommand,
+  type ScanCommandOutput,
   UpdateCommand,
 } from '@aws-sdk/lib-dynamodb';
 import type * as z from 'zod';
@@ -129,6 +131,22 @@ export async function* queryRecords({ client, tableName }: Table, range: Range):
         ...e.attributes,
         ScanIndexForward: range.order !== 'desc',
         ...(range.pageSize !== undefined && { Limit: range.pageSize }),
+        ...(from !== undefined && { ExclusiveStartKey: from }),
+      }),
+    );
+    yield* page.Items ?? [];
+    from = page.LastEvaluatedKey;
+  } while (from !== undefined);
+}
+
+/** Streams an index from end to end, in no order. A page ends at 1 MB. */
+export async function* scanIndex({ client, tableName }: Table, index: string): AsyncGenerator<StoredRecord> {
+  let from: ScanCommandOutput['LastEvaluatedKey'];
+  do {
+    const page: ScanCommandOutput = await client.send(
+      new ScanCommand({
+        TableName: tableName,
+        IndexName: index,
         ...(from !== undefined && { ExclusiveStartKey: from }),
       }),
     );

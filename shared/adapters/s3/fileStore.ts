@@ -39,6 +39,7 @@ export function createFileStore({ client, bucket }: { client: S3Client; bucket: 
         return {
           bytes: head.ContentLength ?? 0,
           etag: requireEtag(head.ETag, key),
+          modifiedAt: head.LastModified?.getTime() ?? 0,
           ...(head.ContentEncoding ? { contentEncoding: head.ContentEncoding } : {}),
         };
       } catch (error) {

@@ -9,7 +9,7 @@ import {
 } from '@aws-sdk/client-sfn';
 import { type Run, STEP_VERSION, type StepInput } from '../../contract/steps.ts';
 import type { BatchRef } from '../../domain/batch.ts';
-import { batchExecutionName, notificationExecutionName } from '../../domain/ids.ts';
+import { batchExecutionName, notificationExecutionName, snapshotExecutionName } from '../../domain/ids.ts';
 import type { ExecutionStatus, Workflow } from '../../ports.ts';
 
 /** Both in characters: https://docs.aws.amazon.com/step-functions/latest/apireference/API_StopExecution.html */
@@ -26,7 +26,7 @@ const STATUSES = {
 } as const satisfies Record<SfnStatus, ExecutionStatus>;
 
 /**
- * The two machines in Step Functions. A start is safe to repeat: the name is the batch's and the number's own, and the
+ * The machines in Step Functions. A start is safe to repeat: the name is the batch's and the number's own, and the
  * same name with the same input answers the execution that runs, so `started` also means "was running already";
  * `already` is what an ended name answers.
  */
@@ -34,10 +34,11 @@ export function createWorkflow(options: {
   client: SFNClient;
   batchMachineArn: string;
   notificationMachineArn: string;
+  snapshotMachineArn: string;
 }): Workflow {
-  const { client, batchMachineArn, notificationMachineArn } = options;
+  const { client, batchMachineArn, notificationMachineArn, snapshotMachineArn } = options;
 
-  async function start(machineArn: string, name: string, input: Run | StepInput<'notifyReceiver'>) {
+  async function start(machineArn: string, name: string, input: Run | StepInput<'notifyReceiver' | 'snapshotBatch'>) {
     const command = new StartExecutionCommand({ stateMachineArn: machineArn, name, input: JSON.stringify(input) });
     try {
       await client.send(command);
@@ -73,6 +74,11 @@ export function createWorkflow(options: {
     describeBatch: (batchId, attempt) => describe(batchMachineArn, batchExecutionName(batchId, attempt)),
     describeNotification: (batchId, notification) =>
       describe(notificationMachineArn, notificationExecutionName(batchId, notification)),
+    startSnapshot({ projectId, batchId }, snapshot) {
+      const input: StepInput<'snapshotBatch'> = { version: STEP_VERSION, projectId, batchId, snapshot };
+      return start(snapshotMachineArn, snapshotExecutionName(batchId, snapshot), input);
+    },
+    describeSnapshot: (batchId, snapshot) => describe(snapshotMachineArn, snapshotExecutionName(batchId, snapshot)),
     async stopBatch(batchId, attempt, cause) {
       const arn = executionArn(batchMachineArn, batchExecutionName(batchId, attempt));
       const command = new StopExecutionCommand({ executionArn: arn, cause: cause.slice(0, MAX_CAUSE_CHARACTERS) });

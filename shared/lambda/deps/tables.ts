@@ -4,13 +4,14 @@ import { createDocumentClient } from '../../adapters/dynamodb/client.ts';
 import { createControlStore } from '../../adapters/dynamodb/controlStore.ts';
 import { createIdempotencyStore } from '../../adapters/dynamodb/idempotencyStore.ts';
 import { createShardStore } from '../../adapters/dynamodb/shardStore.ts';
+import { createSnapshotStore } from '../../adapters/dynamodb/snapshotStore.ts';
 import { createUploadStore } from '../../adapters/dynamodb/uploadStore.ts';
 import { createWebhookSecretStore } from '../../adapters/dynamodb/webhookSecretStore.ts';
 import type { Ports } from '../../ports.ts';
 
 type TablePorts = Pick<
   Ports,
-  'batches' | 'controls' | 'shards' | 'apiKeys' | 'webhookSecrets' | 'idempotency' | 'uploads'
+  'batches' | 'controls' | 'shards' | 'apiKeys' | 'webhookSecrets' | 'idempotency' | 'uploads' | 'snapshots'
 >;
 
 /** Everything that is kept in the one table. */
@@ -24,5 +25,6 @@ export function tablePorts(tableName: string): TablePorts {
     webhookSecrets: createWebhookSecretStore(table),
     idempotency: createIdempotencyStore(table),
     uploads: createUploadStore(table),
+    snapshots: createSnapshotStore(table),
   };
 }

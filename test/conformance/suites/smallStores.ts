@@ -9,11 +9,24 @@ export function webhookSecretStoreSuite(open: () => WebhookSecretStore): void {
   describe('webhook secrets', () => {
     test('the first candidate is kept, with what came before it', async () => {
       const projectId = newProjectId();
-      const first = { secret: 'whsec_one', createdAt: NOW, previous: { secret: 'whsec_zero', validUntil: NOW + 1 } };
+      const first = { secret: 'whsec_one', createdAt: NOW, previous: [{ secret: 'whsec_zero', validUntil: NOW + 1 }] };
       expect(await open().get(projectId)).toBeUndefined();
       expect(await open().getOrCreate(projectId, first)).toEqual(first);
       expect(await open().getOrCreate(projectId, { secret: 'whsec_two', createdAt: NOW })).toEqual(first);
       expect(await open().get(projectId)).toEqual(first);
+    });
+
+    test('a rotation replaces the secret that it was made from, and no other', async () => {
+      const projectId = newProjectId();
+      const first = await open().getOrCreate(projectId, { secret: 'whsec_one', createdAt: NOW });
+      const next = {
+        secret: 'whsec_two',
+        createdAt: NOW + 1,
+        previous: [{ secret: 'whsec_one', validUntil: NOW + 2 }],
+      };
+      expect(await open().rotate(projectId, first, next)).toEqual(next);
+      expect(await open().rotate(projectId, first, { secret: 'whsec_three', createdAt: NOW + 2 })).toEqual(next);
+      expect(await open().get(projectId)).toEqual(next);
     });
 
     test('of many at once all are given the same', async () => {

@@ -1,7 +1,12 @@
 import fc from 'fast-check';
 import { Webhook } from 'standardwebhooks';
 import { describe, expect, test } from 'vitest';
-import { newWebhookSecret, signatureHeaders, signingSecrets } from '../../../shared/domain/notifications/signature.ts';
+import {
+  newWebhookSecret,
+  rotatedSecret,
+  signatureHeaders,
+  signingSecrets,
+} from '../../../shared/domain/notifications/signature.ts';
 
 const secretBytes = fc.uint8Array({ minLength: 24, maxLength: 64 });
 
@@ -30,14 +35,13 @@ describe('the signature of a notification', () => {
 
   test('is made with both secrets after a rotation, as long as the old one is valid', () => {
     const previous = newWebhookSecret(new Uint8Array(32).fill(1), 0);
-    const rotated = {
-      ...newWebhookSecret(new Uint8Array(32).fill(2), 1_000),
-      previous: { secret: previous.secret, validUntil: 2_000 },
-    };
+    const next = newWebhookSecret(new Uint8Array(32).fill(2), 1_000);
+    const rotated = rotatedSecret(previous, next, 1_000);
+    const overAt = 1_000 + 24 * 3_600_000;
     const message = { id: 'msg_1', timestampSeconds: Math.floor(Date.now() / 1000), body: '{}' };
-    const during = signatureHeaders(message, signingSecrets(rotated, 1_999));
+    const during = signatureHeaders(message, signingSecrets(rotated, overAt - 1));
     for (const { secret } of [previous, rotated]) new Webhook(secret).verify('{}', during);
-    const after = signatureHeaders(message, signingSecrets(rotated, 2_000));
+    const after = signatureHeaders(message, signingSecrets(rotated, overAt));
     new Webhook(rotated.secret).verify('{}', after);
     expect(() => new Webhook(previous.secret).verify('{}', after)).toThrow();
   });

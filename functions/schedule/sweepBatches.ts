@@ -1,0 +1,13 @@
+import { systemPorts } from '../../shared/lambda/deps/system.ts';
+import { tablePorts } from '../../shared/lambda/deps/tables.ts';
+import { functionEnvironment } from '../../shared/lambda/environment.ts';
+import { sweepBatches } from '../../shared/usecases/sweepBatches.ts';
+
+const environment = functionEnvironment('schedule/sweepBatches');
+const deps = { ...systemPorts('sweepBatches', environment.SETTINGS), ...tablePorts(environment.TABLE_NAME) };
+
+/** Once a day: what the due index has lost is put back, for the next check to look at. */
+export async function handler(): Promise<void> {
+  const found = await sweepBatches(deps);
+  deps.log.info('sweep', { found });
+}
