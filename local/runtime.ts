@@ -29,6 +29,11 @@ export type LocalRunOptions = {
   /** Instead of the repository's `models.json`. */
   modelsFile?: string;
   modelServer?: ModelServer;
+  /**
+   * Time and memory that functions get in place of the template's, by their logical id's beginning
+   * (`FunctionsWorkflowFinalizeBatch`): what takes hours and gigabytes in truth is tried out in seconds and megabytes.
+   */
+  functions?: Record<string, { timeoutSeconds?: number; memoryMb?: number }>;
   /** Merged into the settings of the stage `local`. */
   settings?: Record<string, unknown>;
   /** Where `MODEL_API_KEY` is looked up. */
@@ -99,7 +104,11 @@ async function makePlan(options: LocalRunOptions, folder: DataFolder, modelsFile
   rmSync(dir, { recursive: true, force: true });
   cpSync(synthesized, dir, { recursive: true, mode: constants.COPYFILE_FICLONE });
   const plan = planFromAssembly(readAssembly(dir));
-  return { ...plan, secrets: fillModelKeys(plan.secrets, plan.functions, environment) };
+  const functions = plan.functions.map((each) => {
+    const changed = Object.entries(options.functions ?? {}).find(([id]) => each.logicalId.startsWith(id));
+    return { ...each, ...changed?.[1] };
+  });
+  return { ...plan, functions, secrets: fillModelKeys(plan.secrets, plan.functions, environment) };
 }
 
 /** Starts every service and hands its end to `stack`, which ends them the other way round. */
