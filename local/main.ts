@@ -1,3 +1,4 @@
+import type { RunInfo } from '../shared/contract/runInfo.ts';
 import { type Arguments, readArguments, USAGE } from './arguments.ts';
 import { StartError } from './dataFolder.ts';
 import { greeting, notificationLine } from './greeting.ts';
@@ -16,9 +17,17 @@ async function start({ port, dataDir, reset, json, modelServer }: Arguments): Pr
     onNotification: (notification) => say(notificationLine(notification)),
   });
   if (json) {
-    const { url, apiKey, operatorKey, projectId, webhookSecret, pid } = run;
-    const ready = { url, api_key: apiKey, management_key: operatorKey, project_id: projectId };
-    process.stdout.write(`${JSON.stringify({ ...ready, webhook_secret: webhookSecret, pid })}\n`);
+    const { url, apiKey, operatorKey, projectId, webhookSecret, demo, pid } = run;
+    const ready: RunInfo = {
+      url,
+      api_key: apiKey,
+      management_key: operatorKey,
+      project_id: projectId,
+      webhook_secret: webhookSecret,
+      demo_receiver_url: demo.receiverUrl,
+      pid,
+    };
+    process.stdout.write(`${JSON.stringify(ready)}\n`);
   } else say(greeting(run));
   return run;
 }

@@ -72,6 +72,7 @@ export async function startLocalRun(options: LocalRunOptions): Promise<LocalRun>
     management_key: operatorKey,
     project_id: PROJECT_ID,
     webhook_secret: webhookSecret,
+    demo_receiver_url: demo.receiverUrl,
     pid: process.pid,
   });
   const running = stack.move();

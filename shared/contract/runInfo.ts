@@ -12,6 +12,8 @@ export const RunInfoSchema = z.object({
   management_key: z.string(),
   project_id: z.string(),
   webhook_secret: z.string(),
+  /** Takes notifications and checks their signatures: a `callback_url` for trying things out. */
+  demo_receiver_url: z.string(),
   pid: z.int(),
 });
 export type RunInfo = z.infer<typeof RunInfoSchema>;

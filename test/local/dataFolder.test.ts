@@ -16,6 +16,7 @@ const INFO = {
   management_key: 'm',
   project_id: 'p',
   webhook_secret: 's',
+  demo_receiver_url: 'http://127.0.0.1:2/notifications',
   pid: 7,
 };
 
