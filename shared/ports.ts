@@ -199,6 +199,8 @@ export type ShardStore = {
   release(batchId: string, shard: number, epoch: number, attempts?: Record<string, number>): Promise<void>;
   /** Nothing can be committed after this. Creates the record where no worker ever took the shard. */
   seal(batchId: string, range: ShardRange): Promise<ShardRecord>;
+  /** The record as it stands; undefined where no worker ever took the shard. */
+  get(batchId: string, shard: number): Promise<ShardRecord | undefined>;
   /** All shard records of a batch, in no order. */
   list(batchId: string): AsyncIterable<ShardRecord>;
 };
@@ -249,7 +251,14 @@ export type SnapshotRecord = {
   taken: number;
   takenAt: number;
   /** Those that are finished and not yet deleted, oldest first; each is what was committed at `asOf`. */
-  ready: { snapshot: number; asOf: number; output?: StoredFile | undefined; errors?: StoredFile | undefined }[];
+  ready: {
+    snapshot: number;
+    asOf: number;
+    /** When it was finished: from here on the one before it is given to nobody. */
+    readyAt: number;
+    output?: StoredFile | undefined;
+    errors?: StoredFile | undefined;
+  }[];
 };
 export type SnapshotStore = {
   get(batchId: string): Promise<SnapshotRecord | undefined>;

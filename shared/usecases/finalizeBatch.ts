@@ -3,12 +3,13 @@ import type { StepInput, StepOutput } from '../contract/steps.ts';
 import type { BatchHead, BatchRef } from '../domain/batch.ts';
 import { isEnded } from '../domain/batchStatus.ts';
 import { objectKeys } from '../domain/objectKeys.ts';
-import { FileMissing, type Invocation, type Ports } from '../ports.ts';
+import type { Invocation, Ports } from '../ports.ts';
 import { announceEnd } from './announceEnd.ts';
-import { loadCheckpoint, type Progress, saveCheckpoint } from './finalizeBatch/checkpoint.ts';
+import { FinalizeCheckpointSchema, loadCheckpoint, saveCheckpoint } from './finalizeBatch/checkpoint.ts';
 import { endBatch } from './finalizeBatch/endBatch.ts';
 import { mergeResults } from './finalizeBatch/mergeResults.ts';
-import { ResultFile } from './finalizeBatch/resultFile.ts';
+import { openFiles } from './finalizeBatch/openFiles.ts';
+import type { ResultFile } from './finalizeBatch/resultFile.ts';
 import { startGathering } from './finalizeBatch/startGathering.ts';
 
 type Deps = Pick<Ports, 'batches' | 'shards' | 'controls' | 'files' | 'workflow' | 'clock' | 'log'> & {
@@ -50,11 +51,15 @@ export async function finalizeBatch(
   if (waitSeconds > 0) return { ...run, next: 'settle', waitSeconds };
 
   const checkpointKey = objectKeys.checkpoint(ref, input.attempt, 'finalize');
-  const saved = input.checkpoint === undefined ? undefined : await loadCheckpoint(deps.files, input.checkpoint);
+  const saved =
+    input.checkpoint === undefined
+      ? undefined
+      : await loadCheckpoint(deps.files, input.checkpoint, FinalizeCheckpointSchema);
   const gathering = saved?.gathering ?? (await startGathering(deps, head, input.attempt));
   if (gathering === 'superseded') return end;
 
-  const { output, errors, progress } = await openFiles(deps, run, saved);
+  const keys = { output: objectKeys.output(ref, input.attempt), errors: objectKeys.errors(ref, input.attempt) };
+  const { output, errors, progress } = await openFiles(deps, keys, saved);
   try {
     const merged = await mergeResults({
       deps,
@@ -68,8 +73,8 @@ export async function finalizeBatch(
       onMissing: (key) => missingPart(deps, ref, input.attempt, key),
     });
     if (merged === 'out_of_time') {
-      const state = { gathering, progress, output: await output.suspend(), errors: await errors.suspend() };
-      await saveCheckpoint(deps.files, checkpointKey, state);
+      const suspended = { output: await output.suspend(), errors: await errors.suspend() };
+      await saveCheckpoint(deps.files, checkpointKey, { version: 1, gathering, progress, ...suspended });
       return { ...run, next: 'finalize', checkpoint: checkpointKey };
     }
     const ended = await endBatch(deps, { head, attempt: input.attempt, gathering, progress, output, errors });
@@ -92,35 +97,6 @@ function secondsToSettle({ clock, settings }: Deps, head: BatchHead, attempt: nu
   const followsCancel = head.attemptAtCancel !== undefined && attempt > head.attemptAtCancel;
   if (cancelledAt === undefined || !followsCancel || head.outcome || !head.plan?.shards) return 0;
   return Math.ceil((cancelledAt + settings.worker.settleSeconds * 1000 - clock.now()) / 1000);
-}
-
-type Saved = Awaited<ReturnType<typeof loadCheckpoint>>;
-
-/** The files as the checkpoint left them; from the start where its uploads can no longer be gone on with. */
-async function openFiles(
-  deps: Deps,
-  run: BatchRef & { attempt: number },
-  saved: Saved,
-): Promise<{ output: ResultFile; errors: ResultFile; progress: Progress }> {
-  const outputKey = objectKeys.output(run, run.attempt);
-  const errorsKey = objectKeys.errors(run, run.attempt);
-  if (saved) {
-    try {
-      return {
-        output: await ResultFile.open(deps.files, outputKey, saved.output),
-        errors: await ResultFile.open(deps.files, errorsKey, saved.errors),
-        progress: saved.progress,
-      };
-    } catch (error) {
-      if (!(error instanceof FileMissing)) throw error;
-      deps.log.warn('The uploads of the checkpoint are gone: the merge starts anew', { batchId: run.batchId });
-    }
-  }
-  return {
-    output: await ResultFile.open(deps.files, outputKey),
-    errors: await ResultFile.open(deps.files, errorsKey),
-    progress: { shard: 0, afterLine: 0, invalidAt: 0, completed: 0, failed: 0, errors: [] },
-  };
 }
 
 /** A committed part is not there: either the batch has ended and its parts are deleted, or storage has lost it. */

@@ -108,6 +108,11 @@ export function createShardStore(table: Table): ShardStore {
       return recordOf(parseShard(sealed));
     },
 
+    async get(batchId, shard) {
+      const standing = await readShard(table, batchId, shard);
+      return standing && recordOf(standing);
+    },
+
     async *list(batchId) {
       for (let partition = 0; partition < SHARD_PARTITIONS; partition++) {
         const records = queryRecords(table, {

@@ -14,6 +14,7 @@ const SnapshotRecordSchema = z.object({
     z.object({
       snapshot: z.int().positive(),
       asOf: z.int().nonnegative(),
+      readyAt: z.int().nonnegative(),
       output: StoredFileSchema.optional(),
       errors: StoredFileSchema.optional(),
     }),

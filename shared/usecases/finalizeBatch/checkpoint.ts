@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { BatchErrorSchema, OutcomeSchema, UsageSchema } from '../../domain/batch.ts';
 import type { FileStore } from '../../ports.ts';
-import { type SuspendedFile, SuspendedFileSchema } from './resultFile.ts';
+import { SuspendedFileSchema } from './resultFile.ts';
 
 /** What gathering started with: the reason for lines that were not run stays the same for all of them. */
 const GatheringSchema = z.object({ outcome: OutcomeSchema, usage: UsageSchema });
@@ -20,36 +20,34 @@ const ProgressSchema = z.object({
 });
 export type Progress = z.infer<typeof ProgressSchema>;
 
-const CheckpointSchema = z.object({
+/** A merge in the middle, as one invocation leaves it to the next. */
+export const MergeCheckpointSchema = z.object({
   version: z.literal(1),
-  gathering: GatheringSchema,
   progress: ProgressSchema,
   output: SuspendedFileSchema.optional(),
   errors: SuspendedFileSchema.optional(),
 });
-type Checkpoint = z.output<typeof CheckpointSchema>;
+export type MergeCheckpoint = z.output<typeof MergeCheckpointSchema>;
+
+export const FinalizeCheckpointSchema = MergeCheckpointSchema.extend({ gathering: GatheringSchema });
 
 /** Two tails of a part each (under 5 MiB, in base64) and a few kilobytes. */
 const MAX_BYTES = 64 * 1024 * 1024;
 
-export async function saveCheckpoint(
+export async function saveCheckpoint<State extends z.input<typeof MergeCheckpointSchema>>(
   files: Pick<FileStore, 'put'>,
   key: string,
-  state: {
-    gathering: Gathering;
-    progress: Progress;
-    output: SuspendedFile | undefined;
-    errors: SuspendedFile | undefined;
-  },
+  state: State,
 ): Promise<void> {
-  await files.put(key, JSON.stringify({ version: 1, ...state } satisfies z.input<typeof CheckpointSchema>));
+  await files.put(key, JSON.stringify(state));
 }
 
 /** Undefined where it is gone: then the merge starts anew, which gives the same bytes. */
-export async function loadCheckpoint(
+export async function loadCheckpoint<S extends typeof MergeCheckpointSchema>(
   files: Pick<FileStore, 'readSmall'>,
   key: string,
-): Promise<Checkpoint | undefined> {
+  schema: S,
+): Promise<z.output<S> | undefined> {
   const body = await files.readSmall(key, MAX_BYTES);
-  return body && CheckpointSchema.parse(JSON.parse(Buffer.from(body).toString()));
+  return body && schema.parse(JSON.parse(Buffer.from(body).toString()));
 }

@@ -2,7 +2,7 @@ import type { BatchError, BatchHead, Outcome } from '../../domain/batch.ts';
 import { MAX_BATCH_ERRORS } from '../../domain/batch.ts';
 import { errorLine } from '../../domain/lines/resultLine.ts';
 import { reasonNotRun } from '../../domain/outcome.ts';
-import { initialBitmap, isBitSet, type ShardRange } from '../../domain/shard.ts';
+import { initialBitmap, isBitSet, type ShardRange, type ShardRecord } from '../../domain/shard.ts';
 import type { Ports } from '../../ports.ts';
 import { readPlan } from '../readPlan.ts';
 import type { Progress } from './checkpoint.ts';
@@ -23,7 +23,8 @@ export class ResultsInconsistent extends Error {
 export type Merge = {
   deps: Pick<Ports, 'files' | 'shards' | 'log'>;
   head: BatchHead;
-  outcome: Outcome;
+  /** Why lines were not run. Undefined: they may yet be (a snapshot of a running batch), and are left out. */
+  outcome: Outcome | undefined;
   output: ResultFile;
   errors: ResultFile;
   /** Goes on from here, and is changed in place. */
@@ -35,7 +36,8 @@ export type Merge = {
 
 /**
  * Copies every line's result into its file, in line order: the shards one after another, in each its segments side by
- * side, the bad lines between them, and a reason for each line that was not run. Bytes are copied as they are.
+ * side, the bad lines between them, and a reason for each line that was not run. Bytes are copied as they are. Without
+ * an outcome nothing is sealed: what is committed when a shard's turn comes is copied, with gaps.
  */
 export async function mergeResults(merge: Merge): Promise<'done' | 'out_of_time'> {
   const { deps, head, progress } = merge;
@@ -62,12 +64,11 @@ export async function mergeResults(merge: Merge): Promise<'done' | 'out_of_time'
 async function mergeShard(merge: Merge, writer: Writer, invalid: SegmentReader, range: ShardRange): Promise<boolean> {
   const { deps, head, progress, outcome } = merge;
   progress.shard = range.shard;
-  // Sealed already, or done: this reads the record as it stays.
-  const record = await deps.shards.seal(head.batchId, range);
+  const record = await recordOf(merge, range);
   const notToRun = initialBitmap(range);
   const results = new ShardSegments(deps.files, await segmentsOf(deps.files, record, merge.onMissing), merge.onMissing);
   const customIds = new CustomIds(deps, head.input, range, merge);
-  const reason = reasonNotRun(outcome.kind);
+  const reason = outcome && reasonNotRun(outcome.kind);
   try {
     if (progress.afterLine >= range.firstLine) await results.skipTo(progress.afterLine);
     const last = range.firstLine + range.lines - 1;
@@ -79,7 +80,7 @@ async function mergeShard(merge: Merge, writer: Writer, invalid: SegmentReader, 
       if (!isBitSet(notToRun, index)) {
         const result = await results.take(line);
         if (result) await writer.copy(result);
-        else {
+        else if (outcome) {
           const done = isBitSet(record.done, index);
           const error = done ? LOST : reason;
           if (!error) throw new ResultsInconsistent(`Line ${line} of completed batch ${head.batchId} was not run`);
@@ -94,6 +95,15 @@ async function mergeShard(merge: Merge, writer: Writer, invalid: SegmentReader, 
   } finally {
     await customIds.close();
   }
+}
+
+type Committed = Pick<ShardRecord, 'segments' | 'manifests' | 'attempts'> & { done: Uint8Array };
+
+async function recordOf({ deps, head, outcome }: Merge, range: ShardRange): Promise<Committed> {
+  // Sealed already, or done: this reads the record as it stays.
+  if (outcome) return deps.shards.seal(head.batchId, range);
+  const standing = await deps.shards.get(head.batchId, range.shard);
+  return standing ?? { segments: [], manifests: [], done: initialBitmap(range), attempts: {} };
 }
 
 const LOST = { code: 'processing_failed', message: 'The result of this line was lost.' } as const;

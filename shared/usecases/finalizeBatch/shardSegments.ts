@@ -18,7 +18,7 @@ export type OnMissing = (key: string) => Promise<void>;
 /** All committed segments of a shard, those in manifests first. */
 export async function segmentsOf(
   files: Pick<FileStore, 'readSmall'>,
-  record: ShardRecord,
+  record: Pick<ShardRecord, 'segments' | 'manifests'>,
   onMissing: OnMissing,
 ): Promise<SegmentRef[]> {
   const segments: SegmentRef[] = [];
