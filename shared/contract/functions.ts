@@ -87,7 +87,7 @@ export const functions = {
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME', 'SNAPSHOT_MACHINE_ARN'],
     // A pre-signed URL can do what its signer may do, so the signer needs the read.
     rights: {
-      table: ['get', 'put', 'update'],
+      table: ['get', 'update'],
       files: { read: ['outputs', 'snapshots'] },
       snapshotMachine: ['start', 'describe'],
     },
@@ -199,7 +199,7 @@ export const functions = {
     memoryMb: 1024,
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME'],
     rights: {
-      table: ['get', 'query', 'update'],
+      table: ['get', 'update'],
       files: { read: ['shards', 'parts', 'snapshots', 'outputs'], write: ['snapshots'], delete: ['snapshots'] },
     },
   },

@@ -5,7 +5,7 @@ import { isEnded } from '../domain/batchStatus.ts';
 import { objectKeys } from '../domain/objectKeys.ts';
 import type { Invocation, Ports } from '../ports.ts';
 import { announceEnd } from './announceEnd.ts';
-import { FinalizeCheckpointSchema, loadCheckpoint, saveCheckpoint } from './finalizeBatch/checkpoint.ts';
+import { FinalizeCheckpointSchema, handOverClock, loadCheckpoint, saveCheckpoint } from './finalizeBatch/checkpoint.ts';
 import { endBatch } from './finalizeBatch/endBatch.ts';
 import { mergeResults } from './finalizeBatch/mergeResults.ts';
 import { openFiles } from './finalizeBatch/openFiles.ts';
@@ -15,9 +15,6 @@ import { startGathering } from './finalizeBatch/startGathering.ts';
 type Deps = Pick<Ports, 'batches' | 'shards' | 'controls' | 'files' | 'workflow' | 'clock' | 'log'> & {
   settings: Settings;
 };
-
-/** Time kept back to write a checkpoint: two blocks and two tails go to S3. A quarter of it where there is little. */
-const RESERVE_MS = 30_000;
 
 /** Another attempt has taken over, or has ended the batch, while this one worked. */
 class Overtaken extends Error {
@@ -33,8 +30,7 @@ export async function finalizeBatch(
   input: StepInput<'finalizeBatch'>,
   invocation: Invocation,
 ): Promise<StepOutput<'finalizeBatch'>> {
-  const reserveMs = Math.min(RESERVE_MS, invocation.remainingMs() / 4);
-  const isTimeOver = () => invocation.remainingMs() < reserveMs;
+  const isTimeOver = handOverClock(invocation);
   const ref: BatchRef = { projectId: input.projectId, batchId: input.batchId };
   const run = { version: input.version, ...ref, attempt: input.attempt };
   const end = { ...run, next: 'end' as const };

@@ -30,7 +30,7 @@ describe('the table of functions', () => {
   it.each(files)('%s uses each variable that it is given', (name) => {
     const text = source(name);
     const given = functions[name as FunctionName].variables;
-    const machines = ['BATCH_MACHINE_ARN', 'NOTIFICATION_MACHINE_ARN'];
+    const machines = ['BATCH_MACHINE_ARN', 'NOTIFICATION_MACHINE_ARN', 'SNAPSHOT_MACHINE_ARN'];
     const used = VARIABLE_NAMES.filter((variable) =>
       machines.includes(variable)
         ? text.includes('machinePorts(environment') && (given as readonly string[]).includes(variable)

@@ -114,7 +114,7 @@ describe('rights', () => {
     ],
     [
       'FunctionsHttpDownloadBatch',
-      [...db('GetItem', 'PutItem', 'UpdateItem'), 's3:GetObject', ...sfn('DescribeExecution', 'StartExecution')],
+      [...db('GetItem', 'UpdateItem'), 's3:GetObject', ...sfn('DescribeExecution', 'StartExecution')],
     ],
     ['FunctionsHttpGetReceipt', db('GetItem')],
     ['FunctionsHttpRotateWebhookSecret', db('GetItem', 'PutItem', 'UpdateItem')],
@@ -153,7 +153,7 @@ describe('rights', () => {
     ],
     [
       'FunctionsWorkflowSnapshotBatch',
-      [...db('GetItem', 'Query', 'UpdateItem'), 's3:GetObject', 's3:DeleteObject', 's3:ListBucket', ...multipart],
+      [...db('GetItem', 'UpdateItem'), 's3:GetObject', 's3:DeleteObject', 's3:ListBucket', ...multipart],
     ],
     ['FunctionsWorkflowFailBatch', db('GetItem', 'Query', 'UpdateItem')],
     ['FunctionsWorkflowNotifyReceiver', db('GetItem', 'PutItem', 'UpdateItem')],

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { BatchErrorSchema, OutcomeSchema, UsageSchema } from '../../domain/batch.ts';
-import type { FileStore } from '../../ports.ts';
+import type { FileStore, Invocation } from '../../ports.ts';
 import { SuspendedFileSchema } from './resultFile.ts';
 
 /** What gathering started with: the reason for lines that were not run stays the same for all of them. */
@@ -14,6 +14,9 @@ const ProgressSchema = z.object({
   afterLine: z.int(),
   /** Bytes read of the segment of bad lines. */
   invalidAt: z.int(),
+  /** Results taken over from the batch that this one repeats, and bytes read of its output file. */
+  kept: z.int(),
+  keptAt: z.int(),
   completed: z.int(),
   failed: z.int(),
   errors: z.array(BatchErrorSchema),
@@ -30,6 +33,15 @@ export const MergeCheckpointSchema = z.object({
 export type MergeCheckpoint = z.output<typeof MergeCheckpointSchema>;
 
 export const FinalizeCheckpointSchema = MergeCheckpointSchema.extend({ gathering: GatheringSchema });
+
+/** Time kept back to write a checkpoint: two blocks and two tails go to S3. A quarter of it where there is little. */
+const RESERVE_MS = 30_000;
+
+/** Tells when an invocation has to leave its checkpoint; to be called at its start. */
+export function handOverClock(invocation: Invocation): () => boolean {
+  const reserveMs = Math.min(RESERVE_MS, invocation.remainingMs() / 4);
+  return () => invocation.remainingMs() < reserveMs;
+}
 
 /** Two tails of a part each (under 5 MiB, in base64) and a few kilobytes. */
 const MAX_BYTES = 64 * 1024 * 1024;
