@@ -15,8 +15,8 @@ type TablePorts = Pick<
 >;
 
 /** Everything that is kept in the one table. */
-export function tablePorts(tableName: string): TablePorts {
-  const table = { client: createDocumentClient(), tableName };
+export function tablePorts(tableName: string, client = createDocumentClient()): TablePorts {
+  const table = { client, tableName };
   return {
     batches: createBatchStore(table),
     controls: createControlStore(table),
