@@ -1,11 +1,17 @@
 import { afterAll, afterEach, beforeAll, describe } from 'vitest';
 import { createApiKeyStore } from '../../shared/adapters/dynamodb/apiKeyStore.ts';
 import { createIdempotencyStore } from '../../shared/adapters/dynamodb/idempotencyStore.ts';
+import { createSnapshotStore } from '../../shared/adapters/dynamodb/snapshotStore.ts';
 import { createUploadStore } from '../../shared/adapters/dynamodb/uploadStore.ts';
 import { createWebhookSecretStore } from '../../shared/adapters/dynamodb/webhookSecretStore.ts';
 import { startDynalite, type TestTable } from '../support/dynalite.ts';
 import { apiKeyStoreSuite } from './suites/apiKeyStore.ts';
-import { idempotencyStoreSuite, uploadStoreSuite, webhookSecretStoreSuite } from './suites/smallStores.ts';
+import {
+  idempotencyStoreSuite,
+  snapshotStoreSuite,
+  uploadStoreSuite,
+  webhookSecretStoreSuite,
+} from './suites/smallStores.ts';
 
 describe('small stores on DynamoDB', () => {
   let table: TestTable;
@@ -17,6 +23,7 @@ describe('small stores on DynamoDB', () => {
   webhookSecretStoreSuite(() => createWebhookSecretStore(table));
   idempotencyStoreSuite(() => createIdempotencyStore(table));
   uploadStoreSuite(() => createUploadStore(table));
+  snapshotStoreSuite(() => createSnapshotStore(table));
 });
 
 describe('API keys on DynamoDB', () => {

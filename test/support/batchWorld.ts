@@ -1,6 +1,7 @@
 import { createBatchStore } from '../../shared/adapters/dynamodb/batchStore.ts';
 import { createControlStore } from '../../shared/adapters/dynamodb/controlStore.ts';
 import { createShardStore } from '../../shared/adapters/dynamodb/shardStore.ts';
+import { createSnapshotStore } from '../../shared/adapters/dynamodb/snapshotStore.ts';
 import { createWebhookSecretStore } from '../../shared/adapters/dynamodb/webhookSecretStore.ts';
 import { createFileStore } from '../../shared/adapters/s3/fileStore.ts';
 import { type Settings, SettingsSchema } from '../../shared/contract/settings.ts';
@@ -18,7 +19,10 @@ export type RecordingWorkflow = Workflow & {
   broken: boolean;
 };
 
-export type BatchWorld = Pick<Ports, 'batches' | 'shards' | 'controls' | 'webhookSecrets' | 'files' | 'ids'> & {
+export type BatchWorld = Pick<
+  Ports,
+  'batches' | 'shards' | 'controls' | 'snapshots' | 'webhookSecrets' | 'files' | 'ids'
+> & {
   clock: Clock & { time: number };
   log: Log & { entries: { level: string; message: string }[] };
   workflow: RecordingWorkflow;
@@ -39,6 +43,7 @@ export async function startBatchWorld(settings: Parameters<typeof SettingsSchema
     batches: createBatchStore(table),
     shards: createShardStore(table),
     controls: createControlStore(table),
+    snapshots: createSnapshotStore(table),
     webhookSecrets: createWebhookSecretStore(table),
     files: createFileStore({ client: s3.client, bucket: s3.bucket }),
     ids,

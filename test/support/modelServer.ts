@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 
 export type ModelRequest = {
   path: string;
@@ -12,10 +13,16 @@ export type ModelRequest = {
   idempotencyKey: string;
   attempt: number;
 };
-export type ModelReply = { status: number; body: string; headers?: Record<string, string>; afterMs?: number };
+export type ModelReply = {
+  status: number;
+  /** Chunks, where the answer is to come in pieces, or without end. */
+  body: string | AsyncIterable<string>;
+  headers?: Record<string, string>;
+  afterMs?: number;
+};
 
-/** An OpenAI-compatible server that a test scripts: real HTTP, an answer made by `reply`. */
-export async function startModelServer(reply: (request: ModelRequest) => ModelReply) {
+/** An OpenAI-compatible server that a test scripts: real HTTP, an answer made by `reply`, which may take its time. */
+export async function startModelServer(reply: (request: ModelRequest) => ModelReply | Promise<ModelReply>) {
   const attempts = new Map<string, number>();
   const requests: ModelRequest[] = [];
   const server = createServer(async (incoming, response) => {
@@ -26,10 +33,15 @@ export async function startModelServer(reply: (request: ModelRequest) => ModelRe
     attempts.set(idempotencyKey, attempt);
     const request = { path: incoming.url ?? '', text, body, idempotencyKey, attempt };
     requests.push(request);
-    const { status, body: answer, headers = {}, afterMs = 0 } = reply(request);
+    const { status, body: answer, headers = {}, afterMs = 0 } = await reply(request);
     setTimeout(() => {
       response.writeHead(status, { 'content-type': 'application/json', ...headers });
-      response.end(answer);
+      if (typeof answer === 'string') response.end(answer);
+      // Whoever has read enough of it closes the connection.
+      else
+        Readable.from(answer)
+          .on('error', () => undefined)
+          .pipe(response);
     }, afterMs);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

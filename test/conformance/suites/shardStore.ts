@@ -245,6 +245,17 @@ export function shardStoreSuite(open: () => ShardStore): void {
     });
   });
 
+  describe('get', () => {
+    test('answers the record as it stands, and seals nothing', async () => {
+      const batchId = newBatchId();
+      const record = await claimed(batchId, aRange({ shard: 3 }));
+      expect(await open().get(batchId, 3)).toEqual(record);
+      expect(await open().commit(batchId, aCommit(record))).toBe('committed');
+      expect(await open().get(batchId, 3)).toMatchObject({ commits: 1, sealed: false });
+      expect(await open().get(batchId, 4)).toBeUndefined();
+    });
+  });
+
   describe('list', () => {
     test('streams every shard of the batch, from all partitions, and no other batch', async () => {
       const batchId = newBatchId();

@@ -1,6 +1,6 @@
 import { ulid } from 'ulid';
 import { describe, expect, test } from 'vitest';
-import type { IdempotencyStore, UploadStore, WebhookSecretStore } from '../../../shared/ports.ts';
+import type { IdempotencyStore, SnapshotStore, UploadStore, WebhookSecretStore } from '../../../shared/ports.ts';
 
 const NOW = Date.parse('2026-01-15T11:00:00.000Z');
 const newProjectId = () => `project-${ulid()}`;
@@ -101,6 +101,65 @@ export function uploadStoreSuite(open: () => UploadStore): void {
       const upload = anUpload();
       await open().put(upload);
       expect(await open().get(newProjectId(), upload.fileId, NOW)).toBeUndefined();
+    });
+  });
+}
+
+export function snapshotStoreSuite(open: () => SnapshotStore): void {
+  describe('snapshots', () => {
+    const newBatchId = () => `batch_${ulid()}`;
+    const ready = (snapshot: number) => ({
+      snapshot,
+      asOf: NOW + snapshot,
+      readyAt: NOW + snapshot + 500,
+      output: { key: `snapshots/p/b/${snapshot}-output.jsonl`, bytes: 3 },
+    });
+
+    test('there is no record before the first is taken, and one taken is not ready', async () => {
+      const batchId = newBatchId();
+      expect(await open().get(batchId)).toBeUndefined();
+      expect(await open().take(batchId, 0, NOW)).toBe('taken');
+      expect(await open().get(batchId)).toEqual({ taken: 1, takenAt: NOW, ready: [] });
+    });
+
+    test('each number is taken once, and only after the one before it', async () => {
+      const batchId = newBatchId();
+      expect(await open().take(batchId, 1, NOW)).toBe('superseded');
+      const first = await Promise.all([1, 2, 3, 4].map((at) => open().take(batchId, 0, NOW + at)));
+      expect(first.sort()).toEqual(['superseded', 'superseded', 'superseded', 'taken']);
+      const second = await Promise.all([1, 2, 3].map((at) => open().take(batchId, 1, NOW + at)));
+      expect(second.sort()).toEqual(['superseded', 'superseded', 'taken']);
+      expect(await open().get(batchId)).toMatchObject({ taken: 2 });
+    });
+
+    test('those that are ready are kept over the next one taken, oldest first, until they are dropped', async () => {
+      const batchId = newBatchId();
+      for (let number = 0; number < 12; number++) await open().take(batchId, number, NOW + number);
+      await open().setReady(batchId, ready(10), []);
+      await open().setReady(batchId, ready(2), []);
+      await open().setReady(batchId, { snapshot: 9, asOf: NOW, readyAt: NOW }, []);
+      await open().take(batchId, 12, NOW + 99);
+      expect(await open().get(batchId)).toEqual({
+        taken: 13,
+        takenAt: NOW + 99,
+        ready: [ready(2), { snapshot: 9, asOf: NOW, readyAt: NOW }, ready(10)],
+      });
+      await open().setReady(batchId, ready(13), [2, 9, 7]);
+      await open().setReady(batchId, ready(13), [2, 9, 7]);
+      expect((await open().get(batchId))?.ready).toEqual([ready(10), ready(13)]);
+    });
+
+    test('a snapshot is never dropped by itself', async () => {
+      const batchId = newBatchId();
+      await open().take(batchId, 0, NOW);
+      await open().setReady(batchId, ready(1), [1]);
+      expect((await open().get(batchId))?.ready).toEqual([ready(1)]);
+    });
+
+    test('one that is finished after its record has gone leaves none', async () => {
+      const batchId = newBatchId();
+      await open().setReady(batchId, ready(1), []);
+      expect(await open().get(batchId)).toBeUndefined();
     });
   });
 }
