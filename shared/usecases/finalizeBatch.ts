@@ -2,6 +2,7 @@ import type { Settings } from '../contract/settings.ts';
 import type { StepInput, StepOutput } from '../contract/steps.ts';
 import type { BatchHead, BatchRef } from '../domain/batch.ts';
 import { isEnded } from '../domain/batchStatus.ts';
+import { LineIndexWriter } from '../domain/lines/lineIndex.ts';
 import { objectKeys } from '../domain/objectKeys.ts';
 import type { Invocation, Ports } from '../ports.ts';
 import { announceEnd } from './announceEnd.ts';
@@ -43,8 +44,9 @@ export async function finalizeBatch(
   }
   if (head.attempt !== input.attempt) return end;
 
-  const waitSeconds = secondsToSettle(deps, head, input.attempt);
-  if (waitSeconds > 0) return { ...run, next: 'settle', waitSeconds };
+  if (!input.settled && (await mustSettle(deps, head))) {
+    return { ...run, next: 'settle', waitSeconds: deps.settings.worker.settleSeconds, settled: true };
+  }
 
   const checkpointKey = objectKeys.checkpoint(ref, input.attempt, 'finalize');
   const saved =
@@ -56,6 +58,8 @@ export async function finalizeBatch(
 
   const keys = { output: objectKeys.output(ref, input.attempt), errors: objectKeys.errors(ref, input.attempt) };
   const { output, errors, progress } = await openFiles(deps, keys, saved);
+  // Where the merge starts anew, so does the index.
+  const lines = new LineIndexWriter(progress === saved?.progress ? saved.lines : undefined);
   try {
     const merged = await mergeResults({
       deps,
@@ -63,6 +67,8 @@ export async function finalizeBatch(
       outcome: gathering.outcome,
       output,
       errors,
+      lines,
+      withoutKept: gathering.keptGone,
       progress,
       maxLineBytes: deps.settings.limits.lineBytes,
       isTimeOver,
@@ -70,29 +76,34 @@ export async function finalizeBatch(
     });
     if (merged === 'out_of_time') {
       const suspended = { output: await output.suspend(), errors: await errors.suspend() };
-      await saveCheckpoint(deps.files, checkpointKey, { version: 1, gathering, progress, ...suspended });
+      await saveCheckpoint(deps.files, checkpointKey, {
+        version: 1,
+        gathering,
+        progress,
+        lines: Buffer.from(lines.bytes).toString('base64'),
+        ...suspended,
+      });
       return { ...run, next: 'finalize', checkpoint: checkpointKey };
     }
-    const ended = await endBatch(deps, { head, attempt: input.attempt, gathering, progress, output, errors });
+    const ended = await endBatch(deps, { head, attempt: input.attempt, gathering, progress, output, errors, lines });
     if (ended === 'superseded') throw new Overtaken();
     await afterEnd(deps, ended);
   } catch (error) {
     if (!(error instanceof Overtaken)) throw error;
     deps.log.info('Another attempt ends the batch; this one takes back its files', { ...ref, attempt: input.attempt });
-    await discardOwn(deps, ref, [output, errors]);
+    await discardOwn(deps, ref, [output, errors], objectKeys.lineIndex(ref, input.attempt));
   }
   return end;
 }
 
 /**
- * After a cancel the attempt that ran is stopped, but its workers are not: until they have seen the control record and
- * have committed what they hold, sealing would lose results that were paid for.
+ * A cancel, or the check after the deadline, stops the attempt that runs, but not its workers: until they have seen the
+ * control record and have committed what they hold, sealing would lose results that were paid for.
  */
-function secondsToSettle({ clock, settings }: Deps, head: BatchHead, attempt: number): number {
-  const cancelledAt = head.enteredAt.cancelling;
-  const followsCancel = head.attemptAtCancel !== undefined && attempt > head.attemptAtCancel;
-  if (cancelledAt === undefined || !followsCancel || head.outcome || !head.plan?.shards) return 0;
-  return Math.ceil((cancelledAt + settings.worker.settleSeconds * 1000 - clock.now()) / 1000);
+async function mustSettle({ controls }: Deps, head: BatchHead): Promise<boolean> {
+  // The first attempt comes here by its own map's end; and where the outcome is fixed, gathering has begun.
+  if (head.attempt === 1 || head.outcome || !head.plan?.shards) return false;
+  return (await controls.get(head.batchId))?.action === 'stop';
 }
 
 /** A committed part is not there: either the batch has ended and its parts are deleted, or storage has lost it. */
@@ -103,10 +114,11 @@ async function missingPart(deps: Deps, ref: BatchRef, attempt: number, key: stri
 }
 
 /** A twin of the same attempt writes the same keys: what the record names stays. */
-async function discardOwn(deps: Deps, ref: BatchRef, files: ResultFile[]): Promise<void> {
+async function discardOwn(deps: Deps, ref: BatchRef, files: ResultFile[], lineIndexKey: string): Promise<void> {
   const head = await deps.batches.get(ref);
-  const named = [head?.outputFile?.key, head?.errorsFile?.key];
+  const named = [head?.outputFile?.key, head?.errorsFile?.key, head?.lineIndex?.key];
   for (const file of files) if (!named.includes(file.key)) await file.discard();
+  if (!named.includes(lineIndexKey)) await deps.files.delete([lineIndexKey]);
 }
 
 /** What follows the end, and may be repeated: tell the client, and drop what the files were made from. */

@@ -1,10 +1,15 @@
 import * as z from 'zod';
 import { BatchErrorSchema, OutcomeSchema, UsageSchema } from '../../domain/batch.ts';
 import type { FileStore, Invocation } from '../../ports.ts';
-import { SuspendedFileSchema } from './resultFile.ts';
+import { Base64, SuspendedFileSchema } from './resultFile.ts';
 
 /** What gathering started with: the reason for lines that were not run stays the same for all of them. */
-const GatheringSchema = z.object({ outcome: OutcomeSchema, usage: UsageSchema });
+const GatheringSchema = z.object({
+  outcome: OutcomeSchema,
+  usage: UsageSchema,
+  /** The results that a retry was to take over are gone. */
+  keptGone: z.boolean(),
+});
 export type Gathering = z.infer<typeof GatheringSchema>;
 
 /** How far the merge has come. */
@@ -32,7 +37,8 @@ export const MergeCheckpointSchema = z.object({
 });
 export type MergeCheckpoint = z.output<typeof MergeCheckpointSchema>;
 
-export const FinalizeCheckpointSchema = MergeCheckpointSchema.extend({ gathering: GatheringSchema });
+/** `lines`: the index of lines so far, about a byte a line. */
+export const FinalizeCheckpointSchema = MergeCheckpointSchema.extend({ gathering: GatheringSchema, lines: Base64 });
 
 /** Time kept back to write a checkpoint: two blocks and two tails go to S3. A quarter of it where there is little. */
 const RESERVE_MS = 30_000;
@@ -43,7 +49,7 @@ export function handOverClock(invocation: Invocation): () => boolean {
   return () => invocation.remainingMs() < reserveMs;
 }
 
-/** Two tails of a part each (under 5 MiB, in base64) and a few kilobytes. */
+/** Two tails of a part each (under 5 MiB), 3 MB of index at most, all in base64, and a few kilobytes. */
 const MAX_BYTES = 64 * 1024 * 1024;
 
 export async function saveCheckpoint<State extends z.input<typeof MergeCheckpointSchema>>(

@@ -8,6 +8,9 @@ import {
 } from '../../domain/batch.ts';
 import { type EndedStatus, isEnded } from '../../domain/batchStatus.ts';
 import { LINE_ERROR_CODES } from '../../domain/errors.ts';
+import type { LineIndexWriter } from '../../domain/lines/lineIndex.ts';
+import { objectKeys } from '../../domain/objectKeys.ts';
+import { cancelledAt } from '../../domain/outcome.ts';
 import type { Ports } from '../../ports.ts';
 import { readPlan } from '../readPlan.ts';
 import type { Gathering, Progress } from './checkpoint.ts';
@@ -22,6 +25,7 @@ type Gathered = {
   progress: Progress;
   output: ResultFile;
   errors: ResultFile;
+  lines: LineIndexWriter;
 };
 
 const DAY_MS = 86_400_000;
@@ -31,7 +35,8 @@ export async function endBatch(deps: Deps, gathered: Gathered): Promise<BatchHea
   const { batches, clock, settings } = deps;
   const { head, attempt, gathering, progress } = gathered;
   const { completed, failed } = progress;
-  await checkCounts(deps, head, progress);
+  const kept = gathering.keptGone ? 0 : (head.plan?.kept ?? 0);
+  await checkCounts(deps, head, kept, progress);
 
   const output = await gathered.output.complete();
   const errors = await gathered.errors.complete();
@@ -44,44 +49,58 @@ export async function endBatch(deps: Deps, gathered: Gathered): Promise<BatchHea
   // The receipt first: it keeps a late worker from adding its failed lines to the exact list.
   await batches.setReceipt(head.batchId, receiptOf(head, progress, output, errors));
   await batches.setErrors(head.batchId, first);
+  const lineIndex = await putLineIndex(deps, gathered);
 
   const now = clock.now();
   const { usage } = gathering;
   const change = {
     // The file's lines: where validation ended the batch its good lines are in no file, but are not unasked for.
-    requestCounts: { total: head.plan?.lines ?? 0, completed, failed },
+    requestCounts: { total: (head.plan?.lines ?? 0) + kept, completed, failed },
     filesExpireAt: now + settings.files.keepDays * DAY_MS,
     ...(usage.inputTokens + usage.outputTokens > 0 ? { usage } : {}),
     ...(output ? { outputFile: stored(output) } : {}),
     ...(errors ? { errorsFile: stored(errors) } : {}),
+    ...(lineIndex ? { lineIndex } : {}),
   };
   let to = endOf(standing, gathering);
   for (;;) {
-    const moved = await batches.move(head, to, { now, attempt, change });
+    // The record's outcome decides the end: a cancel that came in while this gathered changes it, not what was gathered.
+    if (to === 'cancelled' && gathering.outcome.kind !== 'cancelled') await batches.fixOutcome(head, cancelledAt(now));
+    const moved = await batches.move(head, to, { now, attempt, change, ...(to === 'cancelled' ? {} : UNCANCELLED) });
     if (moved.result === 'not_found') return 'superseded';
     if (moved.result === 'moved') return moved.head;
     if (moved.result === 'already') return names(moved.head, output, errors) ? moved.head : 'superseded';
-    // A cancel that came in between changes the end, not what was gathered.
     if (moved.head.status === 'cancelling' && moved.head.attempt === attempt && to !== 'cancelled') to = 'cancelled';
     else if (isEnded(moved.head.status) || moved.head.attempt !== attempt) return 'superseded';
     else throw new Error(`Batch ${head.batchId} cannot move from ${moved.head.status} to ${to}`);
   }
 }
 
+/** A batch whose cancel was answered never ends as anything else, though the table lets it fail. */
+const UNCANCELLED = { from: ['validating', 'finalizing'] } as const;
+
 function endOf(head: BatchHead, { outcome }: Gathering): EndedStatus {
   return head.status === 'cancelling' ? 'cancelled' : outcome.kind;
 }
 
-/** Each line ends in exactly one place: as many were written as the plan's shards and its bad lines have. */
-async function checkCounts(deps: Deps, head: BatchHead, { completed, failed }: Progress): Promise<void> {
+/** Each line ends in exactly one place: as many were written as the plan's shards, its bad lines and the kept are. */
+async function checkCounts(deps: Deps, head: BatchHead, kept: number, { completed, failed }: Progress): Promise<void> {
   const { plan } = head;
-  let expected = plan?.invalid?.lines ?? 0;
+  let expected = (plan?.invalid?.lines ?? 0) + kept;
   if (plan) for await (const { runnable } of readPlan(deps, plan)) expected += runnable;
   if (completed + failed !== expected) {
     throw new ResultsInconsistent(
       `Batch ${head.batchId} has ${expected} lines, but ${completed} results and ${failed} failures were gathered`,
     );
   }
+}
+
+/** Beside the files, for a retry; none where there is no file. */
+async function putLineIndex(deps: Deps, { head, attempt, progress, lines }: Gathered): Promise<StoredFile | undefined> {
+  if (progress.completed + progress.failed === 0) return undefined;
+  const key = objectKeys.lineIndex(head, attempt);
+  await deps.files.put(key, lines.bytes);
+  return { key, bytes: lines.bytes.length };
 }
 
 /** Problems of the batch as a whole first, then the first failed lines. Validation's findings keep their `param`. */

@@ -1,5 +1,6 @@
 import type { BatchError, BatchHead, Outcome } from '../../domain/batch.ts';
 import { MAX_BATCH_ERRORS } from '../../domain/batch.ts';
+import type { LineIndexWriter } from '../../domain/lines/lineIndex.ts';
 import { errorLine } from '../../domain/lines/resultLine.ts';
 import { reasonNotRun } from '../../domain/outcome.ts';
 import { initialBitmap, isBitSet, type ShardRange, type ShardRecord } from '../../domain/shard.ts';
@@ -8,10 +9,10 @@ import { readPlan } from '../readPlan.ts';
 import type { Progress } from './checkpoint.ts';
 import { CustomIds } from './customIds.ts';
 import type { ResultFile } from './resultFile.ts';
-import { type ResultEntry, SegmentReader } from './segmentReader.ts';
+import type { ResultEntry } from './segmentReader.ts';
 import { type OnMissing, ShardSegments, segmentsOf } from './shardSegments.ts';
+import { SideResults } from './sideResults.ts';
 
-const INVALID_CHUNK_BYTES = 1024 * 1024;
 /** The shard number that stands for what comes after the last shard. */
 const AFTER_SHARDS = Number.MAX_SAFE_INTEGER;
 
@@ -27,6 +28,10 @@ export type Merge = {
   outcome: Outcome | undefined;
   output: ResultFile;
   errors: ResultFile;
+  /** Is told of every line, where that is to be known later. */
+  lines?: LineIndexWriter;
+  /** The results that were to be taken over are gone. */
+  withoutKept?: boolean;
   /** Goes on from here, and is changed in place. */
   progress: Progress;
   maxLineBytes: number;
@@ -36,32 +41,28 @@ export type Merge = {
 
 /**
  * Copies every line's result into its file, in line order: the shards one after another, in each its segments side by
- * side, the bad lines between them, and a reason for each line that was not run. Bytes are copied as they are. Without
- * an outcome nothing is sealed: what is committed when a shard's turn comes is copied, with gaps.
+ * side, the bad lines and what a retry keeps between them, and a reason for each line that was not run. Without an
+ * outcome nothing is sealed: what is committed when a shard's turn comes is copied, with gaps.
  */
 export async function mergeResults(merge: Merge): Promise<'done' | 'out_of_time'> {
   const { deps, head, progress } = merge;
   const { plan } = head;
   if (!plan) return 'done';
   const writer = new Writer(merge);
-  const invalid = new SegmentReader(deps.files, plan.invalid ?? { key: '', bytes: 0 }, {
-    chunkBytes: INVALID_CHUNK_BYTES,
-    start: progress.invalidAt,
-  });
-  await invalid.advance();
+  const sides = await SideResults.open(deps.files, head, progress, merge);
   const startedAfter = progress.afterLine;
   for await (const range of readPlan(deps, plan)) {
     if (range.shard < progress.shard) continue;
     // Lines far apart are a shard each, and inside of those nobody looks at the time.
     if (progress.afterLine > startedAfter && merge.isTimeOver()) return 'out_of_time';
-    if (!(await mergeShard(merge, writer, invalid, range))) return 'out_of_time';
+    if (!(await mergeShard(merge, writer, sides, range))) return 'out_of_time';
   }
   progress.shard = AFTER_SHARDS;
-  return (await copyInvalid(merge, writer, invalid, Number.POSITIVE_INFINITY)) ? 'done' : 'out_of_time';
+  return (await copySides(merge, writer, sides, Number.POSITIVE_INFINITY)) ? 'done' : 'out_of_time';
 }
 
 /** False: time is over, `progress` says where. */
-async function mergeShard(merge: Merge, writer: Writer, invalid: SegmentReader, range: ShardRange): Promise<boolean> {
+async function mergeShard(merge: Merge, writer: Writer, sides: SideResults, range: ShardRange): Promise<boolean> {
   const { deps, head, progress, outcome } = merge;
   progress.shard = range.shard;
   const record = await recordOf(merge, range);
@@ -73,9 +74,7 @@ async function mergeShard(merge: Merge, writer: Writer, invalid: SegmentReader, 
     if (progress.afterLine >= range.firstLine) await results.skipTo(progress.afterLine);
     const last = range.firstLine + range.lines - 1;
     for (let line = Math.max(range.firstLine, progress.afterLine + 1); line <= last; line++) {
-      if (invalid.current && invalid.current.line <= line && !(await copyInvalid(merge, writer, invalid, line))) {
-        return false;
-      }
+      if (sides.isDue(line) && !(await copySides(merge, writer, sides, line))) return false;
       const index = line - range.firstLine;
       if (!isBitSet(notToRun, index)) {
         const result = await results.take(line);
@@ -108,14 +107,12 @@ async function recordOf({ deps, head, outcome }: Merge, range: ShardRange): Prom
 
 const LOST = { code: 'processing_failed', message: 'The result of this line was lost.' } as const;
 
-/** Copies the bad lines up to and with `upTo`. False: time is over. */
-async function copyInvalid(merge: Merge, writer: Writer, invalid: SegmentReader, upTo: number): Promise<boolean> {
-  const { progress } = merge;
-  while (invalid.current && invalid.current.line <= upTo) {
-    await writer.copy(invalid.current);
-    progress.invalidAt = invalid.position;
-    if (!invalid.tryAdvance()) await invalid.advance();
-    if (invalid.current && merge.isTimeOver()) return false;
+/** Copies what no shard holds, up to and with line `upTo`. False: time is over. */
+async function copySides(merge: Merge, writer: Writer, sides: SideResults, upTo: number): Promise<boolean> {
+  while (sides.current && sides.isDue(upTo)) {
+    await writer.copy(sides.current);
+    await sides.advance();
+    if (sides.current && merge.isTimeOver()) return false;
   }
   return true;
 }
@@ -128,7 +125,8 @@ class Writer {
   }
 
   copy(entry: ResultEntry): Promise<void> | undefined {
-    const { output, errors, progress } = this.#merge;
+    const { output, errors, lines, progress } = this.#merge;
+    lines?.add(entry.line, entry.file);
     if (entry.file === 'o') {
       progress.completed++;
       return output.append(entry.json);

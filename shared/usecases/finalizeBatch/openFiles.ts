@@ -23,6 +23,6 @@ export async function openFiles(
   return {
     output: await ResultFile.open(deps.files, keys.output),
     errors: await ResultFile.open(deps.files, keys.errors),
-    progress: { shard: 0, afterLine: 0, invalidAt: 0, completed: 0, failed: 0, errors: [] },
+    progress: { shard: 0, afterLine: 0, invalidAt: 0, kept: 0, keptAt: 0, completed: 0, failed: 0, errors: [] },
   };
 }

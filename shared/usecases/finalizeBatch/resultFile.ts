@@ -6,7 +6,8 @@ import type { FileStore, FileUpload } from '../../ports.ts';
 const BLOCK_BYTES = 1024 * 1024;
 const LF = 0x0a;
 
-const Base64 = z.base64().transform((text): Uint8Array => Buffer.from(text, 'base64'));
+/** Bytes in a checkpoint, which is JSON. */
+export const Base64 = z.base64().transform((text): Uint8Array => Buffer.from(text, 'base64'));
 
 /** A result file in the middle of being written, as a checkpoint holds it. */
 export const SuspendedFileSchema = z.object({

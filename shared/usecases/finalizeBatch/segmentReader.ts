@@ -7,7 +7,7 @@ const LF = 0x0a;
 
 /**
  * Reads a segment by ranged reads of `chunkBytes`, one of them ahead, so that no socket stays open while it waits for
- * its turn. At most two chunks are held, or the longest line.
+ * its turn. At most two chunks are held, or the longest line. Another file of lines is read by a `decode` of its own.
  *
  * `current` is the entry at hand, undefined at the end. `tryAdvance` goes on without waiting where it can: an await for
  * each of a million lines would cost more than copying them.
@@ -17,6 +17,7 @@ export class SegmentReader {
   readonly #files: Pick<FileStore, 'read'>;
   readonly #segment: { key: string; bytes: number };
   readonly #chunkBytes: number;
+  readonly #decode: (raw: Buffer) => ResultEntry;
   #buffer: Buffer = Buffer.alloc(0);
   #at = 0;
   /** Where in the segment the buffer ends, and how far into the buffer no newline was found. */
@@ -28,11 +29,12 @@ export class SegmentReader {
   constructor(
     files: Pick<FileStore, 'read'>,
     segment: { key: string; bytes: number },
-    options: { chunkBytes: number; start?: number },
+    options: { chunkBytes: number; start?: number; decode?: (raw: Buffer) => ResultEntry },
   ) {
     this.#files = files;
     this.#segment = segment;
     this.#chunkBytes = options.chunkBytes;
+    this.#decode = options.decode ?? decodeSegmentLine;
     this.#offset = options.start ?? 0;
   }
 
@@ -53,7 +55,7 @@ export class SegmentReader {
       this.current = undefined;
       return true;
     }
-    this.current = decodeSegmentLine(this.#buffer.subarray(this.#at, newline));
+    this.current = this.#decode(this.#buffer.subarray(this.#at, newline));
     this.#at = newline + 1;
     return true;
   }

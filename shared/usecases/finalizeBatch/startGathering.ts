@@ -1,6 +1,6 @@
 import type { Settings } from '../../contract/settings.ts';
-import type { BatchHead, Plan, Usage } from '../../domain/batch.ts';
-import { decideOutcome } from '../../domain/outcome.ts';
+import type { BatchHead, Outcome, Plan, Usage } from '../../domain/batch.ts';
+import { cancelledAt, decideOutcome } from '../../domain/outcome.ts';
 import { isShardDone, type ShardRange, type ShardRecord } from '../../domain/shard.ts';
 import type { Ports } from '../../ports.ts';
 import { readPlan } from '../readPlan.ts';
@@ -37,16 +37,37 @@ export async function startGathering(deps: Deps, head: BatchHead, attempt: numbe
   const decided = decideOutcome({ ...facts, allDone, now: clock.now() });
   if (!decided) throw new FinalizedTooEarly(`Batch ${head.batchId} has lost its reason to end`);
 
-  const outcome = await batches.fixOutcome(head, decided);
+  const keptGone = await areKeptGone(deps, head);
+  const outcome = await fixOutcome(deps, head, decided, keptGone);
   const to = outcome.kind === 'cancelled' ? 'cancelling' : 'finalizing';
   const onItsWay = head.status === 'finalizing' || head.status === 'cancelling';
   // A batch that ends while validating goes from there straight to its end (the table has no other way).
   if (to === 'cancelling' ? head.status !== 'cancelling' : !onItsWay && head.status !== 'validating') {
     const moved = await batches.move(head, to, { now: clock.now(), attempt });
     if (moved.result === 'not_found' || moved.head.attempt !== attempt) return 'superseded';
-    if (moved.result === 'refused' && moved.head.status !== 'cancelling') return 'superseded';
+    if (moved.result === 'refused') {
+      if (moved.head.status !== 'cancelling') return 'superseded';
+      // A cancel came in between; nothing has been written yet that says otherwise.
+      return { outcome: await batches.fixOutcome(head, cancelledAt(clock.now())), usage, keptGone };
+    }
   }
-  return { outcome, usage };
+  return { outcome, usage, keptGone };
+}
+
+/** Whether what a retry is to take over has been deleted since the retry was made. */
+async function areKeptGone({ files }: Pick<Deps, 'files'>, { plan, retry }: BatchHead): Promise<boolean> {
+  if (!plan?.kept || !retry?.output) return false;
+  const found = await Promise.all([files.info(retry.lines.key), files.info(retry.output.key)]);
+  return found.includes(undefined);
+}
+
+/** Without the results that it was to keep a batch has failed, also where they were still there at an earlier attempt. */
+async function fixOutcome({ batches, clock }: Deps, head: BatchHead, decided: Outcome, keptGone: boolean) {
+  if (!keptGone || decided.kind === 'cancelled') return batches.fixOutcome(head, decided);
+  const message = `The results of ${head.retryOf}, which this batch was to hold as well, have been deleted.`;
+  const failed: Outcome = { kind: 'failed', reason: 'processing_failed', message, fixedAt: clock.now() };
+  const standing = await batches.fixOutcome(head, failed);
+  return standing.kind === 'cancelled' || standing.kind === 'failed' ? standing : failed;
 }
 
 type Survey = { allDone: boolean; usage: Usage; unfinished: Set<number> };
