@@ -132,12 +132,13 @@ export type BatchStore = {
   /**
    * Moves the status where `TRANSITIONS` allows it, in one conditional write made from that table. With `attempt`, only
    * while that attempt is the newest: a superseded one is `refused` even where the status is `to`. An outcome in the
-   * change is set only where none stands. `head` says whose files and plan count: compare before deleting one's own.
+   * change is set only where none stands. `from` leaves only some of the table's ways open. `head` says whose files and
+   * plan count: compare before deleting one's own.
    */
   move(
     ref: BatchRef,
     to: BatchStatus,
-    options: { now: number; attempt?: number; change?: MoveChange },
+    options: { now: number; attempt?: number; change?: MoveChange; from?: readonly BatchStatus[] },
   ): Promise<MoveResult>;
   /** Writes the outcome if there is none (before the end a `cancelled` replaces any); answers the one that stands. */
   fixOutcome(ref: BatchRef, outcome: Outcome): Promise<Outcome>;
@@ -171,12 +172,18 @@ export type BatchStore = {
   setDue(ref: BatchRef, dueAt: number | undefined): Promise<void>;
   /** Batches due at `now`, oldest first: a hint, read and checked before anything is done. */
   listDue(now: number, limit: number): Promise<BatchRef[]>;
+  /** Puts a batch on the due index unless it is there. */
+  restoreDue(ref: BatchRef, dueAt: number): Promise<'restored' | 'there'>;
   /**
-   * Batches that the due index should name and does not: open, or ended and not yet notified. Reads the narrow list index
-   * from end to end, and the heads of those that it may be about.
+   * Batches that the due index should name and does not: open, or ended and not yet notified. Reads one of `parts` parts
+   * of the narrow list index from end to end, and the heads of those that it may be about. Some at a time, or none, so
+   * that the caller can look at its time.
    */
-  listMissingDue(now: number): AsyncIterable<BatchRef>;
+  listMissingDue(now: number, options: { part: number; parts: number }): AsyncIterable<MissingDue[]>;
 };
+
+/** `unreadable`: it is not on the index, but its head is not as it should be and does not say whether it ought to be. */
+export type MissingDue = { ref: BatchRef; found: 'missing' } | { ref: BatchRef; found: 'unreadable'; error: unknown };
 
 export type ControlStore = {
   get(batchId: string): Promise<Control | undefined>;

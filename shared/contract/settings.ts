@@ -56,7 +56,7 @@ export const SettingsSchema = z.strictObject({
       commitLines: Positive.default(500),
       commitBytes: Positive.default(8 * MIB),
       controlEverySeconds: Positive.default(10),
-      /** After a cancel: time for workers to see it (`controlEverySeconds`), let calls end (3 s at most), and commit. */
+      /** After a stop: time for workers to see it (`controlEverySeconds`), let calls end (3 s at most), and commit. */
       settleSeconds: Positive.default(15),
       /** Admission stops this long before the function's timeout, so that what is in flight can end and be committed. */
       drainSeconds: Positive.default(330),

@@ -50,12 +50,14 @@ export const steps = {
     }),
   },
   finalizeBatch: {
-    input: Run.extend({ checkpoint }),
-    /** `settle`: the batch was cancelled a moment ago, and its workers have `waitSeconds` to commit what they have. */
+    /** `settled`: the workers of a stopped attempt have had their time. */
+    input: Run.extend({ checkpoint, settled: z.boolean().optional() }),
+    /** `settle`: an attempt was stopped a moment ago, and its workers have `waitSeconds` to commit what they have. */
     output: Run.extend({
       next: z.enum(['finalize', 'settle', 'end']),
       checkpoint,
       waitSeconds: z.int().nonnegative().optional(),
+      settled: z.boolean().optional(),
     }),
   },
   /** After a step failed for good: fixes the outcome, or leaves the batch to the check for another attempt. */

@@ -24,7 +24,7 @@ export function decideOutcome(facts: GatheringFacts): Outcome | undefined {
   const stop = control?.action === 'stop' ? control.reason : undefined;
   if (standing?.kind === 'cancelled') return standing;
   if (status === 'cancelling' || (stop === 'cancelled' && !standing)) {
-    return { kind: 'cancelled', reason: 'cancelled', fixedAt: now };
+    return cancelledAt(now);
   }
   if (standing) return standing;
   if (stop === 'failed') return { kind: 'failed', reason: 'stopped', fixedAt: now };
@@ -34,14 +34,18 @@ export function decideOutcome(facts: GatheringFacts): Outcome | undefined {
   return undefined;
 }
 
-/** What the errors file says of lines that were not run. A completed batch has none. */
+export function cancelledAt(now: number): Outcome {
+  return { kind: 'cancelled', reason: 'cancelled', fixedAt: now };
+}
+
+/** What the errors file says of lines that were not run, or not to their end. A completed batch has none. */
 export function reasonNotRun(kind: Outcome['kind']): { code: LineErrorCode; message: string } | undefined {
   return NOT_RUN[kind];
 }
 
 const NOT_RUN: Record<Outcome['kind'], { code: LineErrorCode; message: string } | undefined> = {
   completed: undefined,
-  expired: { code: 'batch_expired', message: "The batch's completion window ended before this line was run." },
-  cancelled: { code: 'batch_cancelled', message: 'The batch was cancelled before this line was run.' },
-  failed: { code: 'batch_failed', message: 'The batch failed before this line was run.' },
+  expired: { code: 'batch_expired', message: "The batch's completion window ended before this line had a result." },
+  cancelled: { code: 'batch_cancelled', message: 'The batch was cancelled before this line had a result.' },
+  failed: { code: 'batch_failed', message: 'The batch failed before this line had a result.' },
 };

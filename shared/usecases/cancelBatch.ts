@@ -4,7 +4,7 @@ import { ApiError } from '../domain/errors.ts';
 import type { Ports } from '../ports.ts';
 import type { ProjectCaller } from './authenticate.ts';
 import type { BatchRecords } from './createBatch.ts';
-import { gatherCancelled } from './gatherCancelled.ts';
+import { CANCEL_GRACE_MS, gatherCancelled } from './gatherCancelled.ts';
 import { findBatch } from './getBatch.ts';
 
 type Deps = Pick<Ports, 'batches' | 'shards' | 'controls' | 'workflow' | 'clock' | 'log'>;
@@ -14,20 +14,26 @@ type Deps = Pick<Ports, 'batches' | 'shards' | 'controls' | 'workflow' | 'clock'
  * died half way. Throws `conflict` for a batch that has ended otherwise.
  */
 export async function cancelBatch(deps: Deps, caller: ProjectCaller, batchId: string): Promise<BatchRecords> {
-  const { batches, controls, clock, log } = deps;
   const found = await findBatch(deps, caller, batchId);
-  const moved = isEnded(found.status) ? { head: found } : await batches.move(found, 'cancelling', { now: clock.now() });
-  const head: BatchHead = 'head' in moved ? moved.head : found;
+  const head = isEnded(found.status) ? found : await moveToCancelling(deps, found);
   if (isEnded(head.status) && head.status !== 'cancelled')
     throw new ApiError('conflict', `The batch is ${head.status}: it cannot be cancelled any more.`);
-  if (head.status === 'cancelling') {
-    await controls.stop(batchId, 'cancelled');
-    try {
-      await gatherCancelled(deps, head);
-    } catch (error) {
-      // The cancel is on the record: what could not be done now, the check does.
-      log.warn('A cancelled batch was not moved on; the check will', { batchId, error });
-    }
+  return { head, detail: await deps.batches.getDetail(batchId) };
+}
+
+async function moveToCancelling(deps: Deps, found: BatchHead): Promise<BatchHead> {
+  const { batches, clock, log } = deps;
+  const now = clock.now();
+  const moved = await batches.move(found, 'cancelling', { now });
+  const head = moved.result === 'not_found' ? found : moved.head;
+  if (head.status !== 'cancelling') return head;
+  try {
+    // Its check may be due much later. A repeat does not put it off.
+    if (moved.result === 'moved') await batches.setDue(head, now + CANCEL_GRACE_MS);
+    await gatherCancelled(deps, head);
+  } catch (error) {
+    // The cancel is on the record and is answered so: what could not be done now, the check does.
+    log.warn('A cancelled batch was not moved on; the check will', { batchId: head.batchId, error });
   }
-  return { head, detail: await batches.getDetail(batchId) };
+  return head;
 }

@@ -183,7 +183,7 @@ describe('the check of batches past their window', () => {
 
     await finalizeBatch(
       world,
-      { version: 1, projectId: head.projectId, batchId: head.batchId, attempt: 2 },
+      { version: 1, projectId: head.projectId, batchId: head.batchId, attempt: 2, settled: true },
       { remainingMs: () => 900_000 },
     );
     expect(await headOf(world, head)).toMatchObject({

@@ -38,9 +38,9 @@ export function createBatchMoves(
   }
 
   return {
-    async move(ref, to, { now, attempt, change = {} }) {
+    async move(ref, to, { now, attempt, change = {}, from: only }) {
       const { outcome, ...rest } = change;
-      const from = priorStatuses(to);
+      const from = priorStatuses(to).filter((status) => only?.includes(status) ?? true);
       // Nothing leads back to the first status, and DynamoDB takes no empty list.
       const moved =
         from.length > 0 &&

@@ -1,6 +1,7 @@
 import type { BatchHead, BatchRef } from '../../domain/batch.ts';
 import { isEnded } from '../../domain/batchStatus.ts';
 import { announceEnd } from '../announceEnd.ts';
+import { carryOutCancel, isCancelPending } from './carryOutCancel.ts';
 import { expireBatch } from './expireBatch.ts';
 import type { CheckDeps, Look } from './look.ts';
 import { recoverBatch } from './recoverBatch.ts';
@@ -21,6 +22,7 @@ export async function checkBatch(deps: CheckDeps, ref: BatchRef): Promise<Look> 
   const now = clock.now();
   // First: whatever happens to this look, the next one is not at once.
   await batches.setDue(head, now + lookAgainSeconds * 1000);
+  if (isCancelPending(head)) return carryOutCancel(deps, head);
   // Once gathering has begun the deadline is ignored.
   const mayExpire = (head.status === 'validating' || head.status === 'in_progress') && !head.outcome;
   if (mayExpire && now > head.expiresAt + graceSeconds * 1000) {

@@ -27,18 +27,20 @@ export async function expireBatch(deps: CheckDeps, head: BatchHead): Promise<Loo
         filesExpireAt: now + settings.files.keepDays * DAY_MS,
       },
     });
-    // Refused: it has just gone on to be run. The next look finds it there.
-    if (moved.result !== 'moved') return { did: 'unchanged' };
-    await batches.setReceipt(head.batchId, {
-      lines: 0,
-      completed: 0,
-      failed: 0,
-      input: null,
-      output: null,
-      errors: null,
-    });
-    await announceEnd(deps, moved.head);
-    return look;
+    if (moved.result === 'moved') {
+      await batches.setReceipt(head.batchId, {
+        lines: 0,
+        completed: 0,
+        failed: 0,
+        input: null,
+        output: null,
+        errors: null,
+      });
+      await announceEnd(deps, moved.head);
+      return look;
+    }
+    // Refused: it has just gone on to be run. Its execution is stopped all the same, and the next one gathers.
+    if (moved.result !== 'refused' || moved.head.status !== 'in_progress') return { did: 'unchanged' };
   }
   const committed = await committedLines(deps, head.batchId);
   const progress = { idleAttempts: 0, committedAtAttempt: committed };
