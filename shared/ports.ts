@@ -159,11 +159,11 @@ export type BatchStore = {
    */
   addErrors(batchId: string, errors: BatchError[]): Promise<'room_left' | 'full'>;
   setReceipt(batchId: string, receipt: Receipt): Promise<void>;
-  /** Takes the next attempt if `from` is still the newest. */
+  /** Takes the next attempt if `from` is still the newest. It only gathers where an outcome is set with it, or stands. */
   takeAttempt(
     ref: BatchRef,
     from: number,
-    progress: { idleAttempts: number; committedAtAttempt: number },
+    progress: { idleAttempts: number; committedAtAttempt: number; outcome?: Outcome },
   ): Promise<'taken' | 'superseded'>;
   /** Takes the next notification number if `from` is still the newest. */
   takeNotification(ref: BatchRef, from: number): Promise<'taken' | 'superseded'>;

@@ -1,3 +1,4 @@
+import type { Context } from 'aws-lambda';
 import { systemPorts } from '../../shared/lambda/deps/system.ts';
 import { tablePorts } from '../../shared/lambda/deps/tables.ts';
 import { functionEnvironment } from '../../shared/lambda/environment.ts';
@@ -7,7 +8,7 @@ const environment = functionEnvironment('schedule/sweepBatches');
 const deps = { ...systemPorts('sweepBatches', environment.SETTINGS), ...tablePorts(environment.TABLE_NAME) };
 
 /** Once a day: what the due index has lost is put back, for the next check to look at. */
-export async function handler(): Promise<void> {
-  const found = await sweepBatches(deps);
-  deps.log.info('sweep', { found });
+export async function handler(_event: unknown, context: Context): Promise<void> {
+  const swept = await sweepBatches(deps, { remainingMs: () => context.getRemainingTimeInMillis() });
+  deps.log.info('sweep', swept);
 }

@@ -12,8 +12,9 @@ export async function announceEnd(
 ): Promise<'started' | 'superseded' | 'failed'> {
   if ((await deps.batches.takeNotification(head, head.notification)) === 'superseded') return 'superseded';
   try {
-    await deps.workflow.startNotification(head, head.notification + 1);
-    return 'started';
+    const started = await deps.workflow.startNotification(head, head.notification + 1);
+    // A name that was used before starts nothing; the check takes the next number.
+    return started === 'started' ? 'started' : 'failed';
   } catch (error) {
     deps.log.warn('The notification was not started; the check will', { batchId: head.batchId, error });
     return 'failed';

@@ -3,10 +3,10 @@ import { DUE_PARTITIONS, TABLE } from '../../contract/table.ts';
 import { BatchDetailSchema, type BatchHead, type BatchRef } from '../../domain/batch.ts';
 import { BATCH_STATUSES, isEnded } from '../../domain/batchStatus.ts';
 import { createdAtOf } from '../../domain/ids.ts';
-import type { BatchStore, ListQuery } from '../../ports.ts';
+import type { BatchStore, ListQuery, MissingDue } from '../../ports.ts';
 import type { Table } from './client.ts';
-import { BATCH, keys, refOfHead } from './keys.ts';
-import { batchGetRecords, parseRecord, queryRecords, scanIndex } from './records.ts';
+import { BATCH, dueKey, keys, refOfHead } from './keys.ts';
+import { batchGetRecords, parseRecord, queryRecords, StoredRecordInvalid, scanIndex, updateRecord } from './records.ts';
 import { parseHead } from './storedHead.ts';
 
 const ListedDetailSchema = BatchDetailSchema.pick({ batchId: true, description: true, metadata: true });
@@ -17,18 +17,25 @@ const DueEntrySchema = z.object({
   [TABLE.dueIndex.sortKey]: z.number(),
 });
 
-const SweepEntrySchema = z.object({
-  [TABLE.partitionKey]: z.string(),
-  [TABLE.sortKey]: z.string(),
-  status: z.enum(BATCH_STATUSES),
+const KeySchema = z.object({ [TABLE.partitionKey]: z.string(), [TABLE.sortKey]: z.string() });
+const SweepEntrySchema = KeySchema.extend({
+  // Whatever it is: a head that is not as it should be must not end the sweep.
+  status: z.unknown(),
 });
 /** BatchGetItem takes 100 keys. */
-const SWEEP_PAGE = 100;
-/** A window of 7 days, a day to gather, 3 days of notification that a receiver's Retry-After can stretch to 7. */
-const LONGEST_UNNOTIFIED_MS = 15 * 86_400_000;
+const SWEEP_HEADS = 100;
+/** A page of the index's scan has some 5,000 entries; of old batches nothing but these is read. */
+const SWEEP_ENTRIES = 1_000;
+/**
+ * Ended batches older than this are taken as notified, or else each sweep would read the heads of all that ever were:
+ * a window of 7 days, days to gather, and a notification of 3 days that a receiver's Retry-After can stretch to 9.
+ */
+const LONGEST_UNNOTIFIED_MS = 30 * 86_400_000;
 
 /** Many batches at a time: a project's list, what *list* adds to it, and what is due. */
-export function createBatchLists(table: Table): Pick<BatchStore, 'list' | 'getDetails' | 'listDue' | 'listMissingDue'> {
+export function createBatchLists(
+  table: Table,
+): Pick<BatchStore, 'list' | 'getDetails' | 'listDue' | 'restoreDue' | 'listMissingDue'> {
   return {
     async list(query) {
       const heads = query.skip || query.status ? listByIndex(table, query) : listByTable(table, query);
@@ -52,20 +59,34 @@ export function createBatchLists(table: Table): Pick<BatchStore, 'list' | 'getDe
       return due.slice(0, limit).map((entry) => entry.ref);
     },
 
-    async *listMissingDue(now) {
-      let page: BatchRef[] = [];
-      for await (const record of scanIndex(table, TABLE.listIndex.name)) {
+    async restoreDue(ref, dueAt) {
+      const restored = await updateRecord(table, keys.head(ref), (e) => ({
+        set: Object.entries(dueKey(ref.batchId, dueAt)).map(([name, value]) => e.equals(name, value)),
+        when: `${e.exists(TABLE.partitionKey)} AND ${e.absent(TABLE.dueIndex.partitionKey)}`,
+      }));
+      return restored ? 'restored' : 'there';
+    },
+
+    async *listMissingDue(now, { part, parts }) {
+      let entries = 0;
+      let refs: BatchRef[] = [];
+      for await (const record of scanIndex(table, { index: TABLE.listIndex.name, part, parts })) {
         const { status, ...key } = parseRecord(SweepEntrySchema, record);
         const ref = refOfHead(key);
-        if (isEnded(status) && createdAtOf(ref.batchId) < now - LONGEST_UNNOTIFIED_MS) continue;
-        page.push(ref);
-        if (page.length < SWEEP_PAGE) continue;
-        yield* await withoutDue(table, page);
-        page = [];
+        if (isOpen(status) || createdAtOf(ref.batchId) >= now - LONGEST_UNNOTIFIED_MS) refs.push(ref);
+        if (++entries < SWEEP_ENTRIES && refs.length < SWEEP_HEADS) continue;
+        yield await withoutDue(table, refs);
+        entries = 0;
+        refs = [];
       }
-      yield* await withoutDue(table, page);
+      yield await withoutDue(table, refs);
     },
   };
+}
+
+/** A status that nobody knows is no end. */
+function isOpen(status: unknown): boolean {
+  return !BATCH_STATUSES.some((known) => known === status && isEnded(known));
 }
 
 async function firstOf<T>(source: AsyncIterable<T>, count: number): Promise<T[]> {
@@ -159,13 +180,22 @@ async function listDueOf(
 }
 
 /** Of these, the batches that wait for something and are not on the due index. The heads are read consistently. */
-async function withoutDue(table: Table, refs: BatchRef[]): Promise<BatchRef[]> {
+async function withoutDue(table: Table, refs: BatchRef[]): Promise<MissingDue[]> {
   const records = await batchGetRecords(table, refs.map(keys.head));
   return records
     .filter((record) => record[TABLE.dueIndex.partitionKey] === undefined)
-    .map((record) => parseHead(record))
-    .filter(
-      ({ status, deliveredAt, delivery }) =>
-        !isEnded(status) || (deliveredAt === undefined && delivery?.gaveUpAt === undefined),
-    );
+    .flatMap((record): MissingDue[] => {
+      const ref = refOfHead(parseRecord(KeySchema, record));
+      try {
+        return isWaiting(parseHead(record)) ? [{ ref, found: 'missing' }] : [];
+      } catch (error) {
+        if (!(error instanceof StoredRecordInvalid)) throw error;
+        return [{ ref, found: 'unreadable', error }];
+      }
+    });
+}
+
+/** Open, or ended and its client neither told nor given up. */
+function isWaiting({ status, deliveredAt, delivery }: BatchHead): boolean {
+  return !isEnded(status) || (deliveredAt === undefined && delivery?.gaveUpAt === undefined);
 }

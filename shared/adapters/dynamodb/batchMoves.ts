@@ -92,9 +92,13 @@ export function createBatchMoves(
       return head.outcome;
     },
 
-    async takeAttempt(ref, from, { idleAttempts, committedAtAttempt }) {
+    async takeAttempt(ref, from, { idleAttempts, committedAtAttempt, outcome }) {
       return await takeNumber(ref, 'attempt', from, (e) => ({
-        set: [e.equals('idleAttempts', idleAttempts), e.equals('committedAtAttempt', committedAtAttempt)],
+        set: [
+          e.equals('idleAttempts', idleAttempts),
+          e.equals('committedAtAttempt', committedAtAttempt),
+          ...(outcome ? [e.setOnce('outcome', outcome), e.increase('version', 1)] : []),
+        ],
         // An ended batch does not change: it needs no attempt.
         when: e.oneOf('status', OPEN_STATUSES),
       }));

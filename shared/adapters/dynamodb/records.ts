@@ -139,14 +139,19 @@ export async function* queryRecords({ client, tableName }: Table, range: Range):
   } while (from !== undefined);
 }
 
-/** Streams an index from end to end, in no order. A page ends at 1 MB. */
-export async function* scanIndex({ client, tableName }: Table, index: string): AsyncGenerator<StoredRecord> {
+/** Streams one of `parts` parts of an index from end to end, in no order. A page ends at 1 MB. */
+export async function* scanIndex(
+  { client, tableName }: Table,
+  { index, part, parts }: { index: string; part: number; parts: number },
+): AsyncGenerator<StoredRecord> {
   let from: ScanCommandOutput['LastEvaluatedKey'];
   do {
     const page: ScanCommandOutput = await client.send(
       new ScanCommand({
         TableName: tableName,
         IndexName: index,
+        Segment: part,
+        TotalSegments: parts,
         ...(from !== undefined && { ExclusiveStartKey: from }),
       }),
     );

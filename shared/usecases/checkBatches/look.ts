@@ -1,3 +1,4 @@
+import type { CheckReason } from '../../contract/checkView.ts';
 import type { Settings } from '../../contract/settings.ts';
 import type { BatchStatus } from '../../domain/batchStatus.ts';
 import type { Ports } from '../../ports.ts';
@@ -14,5 +15,5 @@ export type Look =
       id: string;
       from: BatchStatus;
       to: BatchStatus;
-      reason: string;
+      reason: CheckReason;
     };

@@ -1,22 +1,27 @@
+import type { CheckReason } from '../../contract/checkView.ts';
 import { idleAttemptsNow, pauseAfterIdleAttempts } from '../../domain/attempts.ts';
-import type { BatchHead } from '../../domain/batch.ts';
+import type { BatchHead, Outcome } from '../../domain/batch.ts';
 import type { ExecutionStatus } from '../../ports.ts';
 import { committedLines } from '../committedLines.ts';
 import type { CheckDeps, Look } from './look.ts';
 
+/** Alarms count it: each one is a batch whose results lie there, and whose client waits. */
+export const CANNOT_BE_ENDED = 'A batch cannot be ended';
+
 /**
  * An open batch whose execution does not run. One that never started is started under its own number; after one that
  * ended, the next attempt goes on from the records. A batch whose attempts commit nothing, again and again, is failed:
- * its next attempt only gathers what there is.
+ * its next attempt only gathers what there is. Where it is to end already, giving up would lose what was gathered: it is
+ * tried again each hour, and somebody has to look.
  */
 export async function recoverBatch(
   deps: CheckDeps,
   head: BatchHead,
   execution: Exclude<ExecutionStatus, 'running'>,
 ): Promise<Look> {
-  const { batches, clock, settings, workflow } = deps;
+  const { batches, clock, log, settings, workflow } = deps;
   const { lookAgainSeconds, maxIdleAttempts } = settings.check;
-  const look = (did: 'recovered' | 'failed', reason: string): Look => ({
+  const look = (did: 'recovered' | 'failed', reason: CheckReason): Look => ({
     did,
     id: head.batchId,
     from: head.status,
@@ -30,17 +35,25 @@ export async function recoverBatch(
   }
 
   const committed = await committedLines(deps, head.batchId);
-  const idleAttempts = idleAttemptsNow(head, committed);
-  const givenUp = idleAttempts >= maxIdleAttempts && !head.outcome && head.status !== 'cancelling';
-  if (givenUp) {
-    const message = `The batch could not be processed: ${idleAttempts} attempts in a row came to nothing.`;
-    await batches.fixOutcome(head, { kind: 'failed', reason: 'step_died', message, fixedAt: clock.now() });
-  }
-  const progress = { idleAttempts, committedAtAttempt: committed };
+  const counted = idleAttemptsNow(head, committed);
+  // One that was stopped from outside (the local run ended, somebody called StopExecution) says nothing about the batch.
+  const idleAttempts = execution === 'aborted' ? Math.min(head.idleAttempts, counted) : counted;
+  const cameToNothing = idleAttempts >= maxIdleAttempts;
+  const isEnding = head.outcome !== undefined || head.status === 'cancelling';
+  const givenUp = cameToNothing && !isEnding;
+  const message = `The batch could not be processed: ${idleAttempts} attempts in a row came to nothing.`;
+  const failed: Outcome = { kind: 'failed', reason: 'step_died', message, fixedAt: clock.now() };
+  // In one write: a look that is late must not fail a batch which a newer attempt has moved on.
+  const progress = { idleAttempts, committedAtAttempt: committed, ...(givenUp ? { outcome: failed } : {}) };
   if ((await batches.takeAttempt(head, head.attempt, progress)) === 'superseded') return { did: 'unchanged' };
+  if (cameToNothing && isEnding) {
+    const { projectId, batchId, status, attempt } = head;
+    log.error(CANNOT_BE_ENDED, { projectId, batchId, status, attempt, idleAttempts });
+  }
   const pauseSeconds = pauseAfterIdleAttempts(idleAttempts, lookAgainSeconds);
   await batches.setDue(head, clock.now() + pauseSeconds * 1000);
   // Should this fail, the next look finds the attempt not started.
   await workflow.startBatch(head, head.attempt + 1);
-  return givenUp ? look('failed', 'step_died') : look('recovered', `execution_${execution}`);
+  if (givenUp) return look('failed', 'step_died');
+  return look('recovered', cameToNothing && isEnding ? 'ending_failed' : `execution_${execution}`);
 }
