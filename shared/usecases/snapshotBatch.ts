@@ -10,6 +10,7 @@ import { handOverClock, loadCheckpoint, MergeCheckpointSchema, saveCheckpoint } 
 import { mergeResults } from './finalizeBatch/mergeResults.ts';
 import { openFiles } from './finalizeBatch/openFiles.ts';
 import type { ResultFile, WrittenFile } from './finalizeBatch/resultFile.ts';
+import { areKeptGone } from './finalizeBatch/startGathering.ts';
 
 type Deps = Pick<Ports, 'batches' | 'shards' | 'snapshots' | 'files' | 'clock' | 'log'> & { settings: Settings };
 type Snapshot = SnapshotRecord['ready'][number];
@@ -58,6 +59,7 @@ export async function snapshotBatch(
       outcome: undefined,
       output,
       errors,
+      withoutKept: await areKeptGone(deps, head),
       progress,
       maxLineBytes: deps.settings.limits.lineBytes,
       isTimeOver,

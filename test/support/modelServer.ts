@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream';
 
 export type ModelRequest = {
   path: string;
@@ -38,10 +38,7 @@ export async function startModelServer(reply: (request: ModelRequest) => ModelRe
       response.writeHead(status, { 'content-type': 'application/json', ...headers });
       if (typeof answer === 'string') response.end(answer);
       // Whoever has read enough of it closes the connection.
-      else
-        Readable.from(answer)
-          .on('error', () => undefined)
-          .pipe(response);
+      else pipeline(answer, response, () => undefined);
     }, afterMs);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

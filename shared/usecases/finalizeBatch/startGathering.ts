@@ -55,7 +55,7 @@ export async function startGathering(deps: Deps, head: BatchHead, attempt: numbe
 }
 
 /** Whether what a retry is to take over has been deleted since the retry was made. */
-async function areKeptGone({ files }: Pick<Deps, 'files'>, { plan, retry }: BatchHead): Promise<boolean> {
+export async function areKeptGone({ files }: Pick<Deps, 'files'>, { plan, retry }: BatchHead): Promise<boolean> {
   if (!plan?.kept || !retry?.output) return false;
   const found = await Promise.all([files.info(retry.lines.key), files.info(retry.output.key)]);
   return found.includes(undefined);
