@@ -46,9 +46,9 @@ async function checkNotification(deps: CheckDeps, head: BatchHead): Promise<Look
   const now = clock.now();
   const lookAgainMs = settings.check.lookAgainSeconds * 1000;
   await batches.setDue(head, Math.max(now, head.delivery?.nextAttemptAt ?? 0) + lookAgainMs);
-  const running =
-    head.notification > 0 && (await workflow.describeNotification(head.batchId, head.notification)) === 'running';
-  if (running || (await announceEnd(deps, head)) !== 'started') return UNCHANGED;
-  const reason = head.notification === 0 ? 'notification_not_started' : 'notification_lost';
+  const execution =
+    head.notification === 0 ? 'not_found' : await workflow.describeNotification(head.batchId, head.notification);
+  if (execution === 'running' || (await announceEnd(deps, head)) !== 'started') return UNCHANGED;
+  const reason = execution === 'not_found' ? 'notification_not_started' : 'notification_lost';
   return { did: 'notified', id: head.batchId, from: head.status, to: head.status, reason };
 }
