@@ -5,9 +5,10 @@ import type { SchedulePlan } from './template/plan.ts';
 
 /**
  * The first runs come soon after the start, and not at the rate: what the last run left behind is taken up at once, or
- * as soon as it is due.
+ * as soon as it is due. That is 10 s after the last look or write (`lookAgainSeconds` of the stage), and about 3 s of
+ * them are over when a system that was killed is up again.
  */
-const FIRST_AFTER_MS = [1_000, 10_000, 20_000] as const;
+const FIRST_AFTER_MS = [1_000, 4_000, 7_000, 10_000, 20_000] as const;
 
 /** Fires each schedule at its rate, one run of it at a time. What a function answers is not looked at. */
 export function startSchedules(
