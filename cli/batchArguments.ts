@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { UsageError } from './inputFile.ts';
+import { UsageError } from './exitCodes.ts';
 
 export const HELP = `Runs one batch from a file to its results.
 
@@ -16,7 +16,8 @@ export const HELP = `Runs one batch from a file to its results.
                      --embedding-model NAME; its key is read from MODEL_API_KEY
   --api URL          a deployed stage instead of the local system, with --key KEY and --callback URL
 
-Exit code: 0 every line succeeded, 2 some lines failed, 1 the batch did not complete (or could not be run).`;
+Exit code: 0 every line succeeded, 2 some lines failed, 1 the batch did not complete (or could not be run),
+64 the command was called wrongly, 130 stopped by Ctrl-C: the batch goes on, see npm run cli -- get --help`;
 
 const options = {
   out: { type: 'string', default: 'results' },

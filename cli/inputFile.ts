@@ -1,11 +1,8 @@
 import { createReadStream } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import { createGunzip } from 'node:zlib';
-
-/** A thing the user can put right; its message is all that is printed. */
-export class UsageError extends Error {
-  override readonly name = 'UsageError';
-}
+import { UsageError } from './exitCodes.ts';
+import { READ_BYTES } from './measuredFile.ts';
 
 const EMBEDDINGS_URLS = new Set(['/vectors', '/v1/embeddings']);
 /** A file whose first bytes tell nothing is left to the API's own checks. */
@@ -38,13 +35,24 @@ export async function guessType(path: string): Promise<'COMPLETIONS' | 'EMBEDDIN
   return 'COMPLETIONS';
 }
 
+/** What a file holds, unpacked where it is gzip, as the API reads it. */
+export async function* unpacked(path: string): AsyncGenerator<Buffer, void, undefined> {
+  const bytes = createReadStream(path, { highWaterMark: READ_BYTES });
+  const source = (await isGzip(path)) ? bytes.pipe(createGunzip({ chunkSize: READ_BYTES })) : bytes;
+  // A pipe hands on data and end, not errors.
+  bytes.on('error', (error) => source.destroy(error));
+  try {
+    yield* source as AsyncIterable<Buffer>;
+  } finally {
+    bytes.destroy();
+  }
+}
+
 async function firstText(path: string): Promise<string> {
-  const bytes = createReadStream(path);
-  const source = (await isGzip(path)) ? bytes.pipe(createGunzip()) : bytes;
   const chunks: Buffer[] = [];
   let length = 0;
   try {
-    for await (const chunk of source as AsyncIterable<Buffer>) {
+    for await (const chunk of unpacked(path)) {
       chunks.push(chunk);
       length += chunk.length;
       if (length >= BYTES_LOOKED_AT) break;
@@ -52,8 +60,6 @@ async function firstText(path: string): Promise<string> {
   } catch (error) {
     // Damaged gzip is the API's to report; what could be unpacked may tell enough.
     if (!(error instanceof Error && 'code' in error && String(error.code).startsWith('Z_'))) throw error;
-  } finally {
-    bytes.destroy();
   }
   return Buffer.concat(chunks).toString('utf8');
 }
