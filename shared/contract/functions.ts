@@ -156,7 +156,8 @@ export const functions = {
     rights: {
       table: ['get', 'update'],
       files: {
-        read: ['uploads', 'inputs', 'shards', 'parts'],
+        // A retry goes by the index that lies beside the files of the batch that it repeats.
+        read: ['uploads', 'inputs', 'shards', 'parts', 'outputs'],
         write: ['shards', 'parts'],
       },
     },

@@ -11,17 +11,16 @@ export type ShardLimits = {
 };
 
 /**
- * Cuts a batch into shards, in the file's order. A shard starts and ends with a line that is to be run; bad and blank
- * lines in between are in `skip`, those outside belong to no shard. A line over `maxBytes` is a shard of its own.
+ * Cuts a batch into shards, in the file's order. A shard starts and ends with a line that is to be run; others
+ * in between are in `skip`, those outside belong to no shard. A line over `maxBytes` is a shard of its own.
  */
 export function* cutShards(lines: LineTable, limits: ShardLimits): Generator<ShardRange, void, undefined> {
-  const runnable = lines.size - lines.badLines;
-  const share = Math.ceil(runnable / limits.maxWorkers);
+  const share = Math.ceil(lines.runnable / limits.maxWorkers);
   const target = Math.min(limits.maxLines, Math.max(limits.minLines, share));
   let shard = 0;
   let open: OpenShard | undefined;
   for (let at = 0; at < lines.size; at++) {
-    if (lines.isBad(at)) continue;
+    if (!lines.isRunnable(at)) continue;
     if (open && (open.members === target || !fits(lines, open, at, limits))) {
       yield close(lines, open, shard++);
       open = undefined;
@@ -53,11 +52,11 @@ function close(lines: LineTable, { first, last, members }: OpenShard, shard: num
   };
 }
 
-/** Base64; a set bit is a line that is blank or bad. */
+/** Base64; a set bit is a line that is blank, bad or left out. */
 function skipBitmap(lines: LineTable, first: number, last: number, span: number): string {
   const firstLine = lines.line(first);
   const runs = new Uint8Array(Math.ceil(span / 8));
-  for (let at = first; at <= last; at++) if (!lines.isBad(at)) setBit(runs, lines.line(at) - firstLine);
+  for (let at = first; at <= last; at++) if (lines.isRunnable(at)) setBit(runs, lines.line(at) - firstLine);
   const skip = new Uint8Array(runs.length);
   for (let index = 0; index < span; index++)
     if (((runs[index >> 3] ?? 0) & (1 << (index & 7))) === 0) setBit(skip, index);

@@ -45,7 +45,12 @@ export async function planShards(
   }
 
   const found = await readRecords(deps, batchId);
-  const counts = { total: plan.lines, completed: found.completed, failed: found.failed + invalidLines(plan) };
+  const kept = plan.kept ?? 0;
+  const counts = {
+    total: plan.lines + kept,
+    completed: found.completed + kept,
+    failed: found.failed + invalidLines(plan),
+  };
   await deps.batches.setCounts(ref, counts, usageOf(head, found.usage), deps.clock.now());
 
   const left = await writeMapInput(deps.files, plan, found.finished, objectKeys.mapInput(ref, attempt, round));

@@ -12,6 +12,7 @@ import { enterInputStep, watchControl } from './enterInputStep.ts';
 import { rejectInput } from './rejectInput.ts';
 import { type CheckedInput, checkLines } from './validateInput/checkLines.ts';
 import { InvalidLines } from './validateInput/invalidLines.ts';
+import { selectFailed } from './validateInput/selectFailed.ts';
 
 type Deps = Pick<Ports, 'batches' | 'controls' | 'files' | 'clock' | 'log'> & {
   settings: Settings;
@@ -49,12 +50,16 @@ export async function validateInput(
       if (invocation.remainingMs() < RESERVE_MS) throw new Error('The input cannot be read within one invocation.');
       return mustStop();
     };
-    const checked = await checkLines({ files, models, limits: settings.limits }, head, input, invalid, stopped);
+    const selection = await selectFailed(files, head);
+    const checker = { files, models, limits: settings.limits, only: selection?.only };
+    const checked = await checkLines(checker, head, input, invalid, stopped);
     if (checked === 'stopped') {
       await invalid.abort();
       return answer('finalize');
     }
-    return answer(await settle(deps, ref, head, input.bytes, checked, invalid));
+    if (selection && selection.failed !== checked.lines.askedFor)
+      throw new Error(`The input has ${checked.lines.askedFor} of the ${selection.failed} lines to be repeated.`);
+    return answer(await settle(deps, ref, head, input.bytes, checked, invalid, selection?.kept ?? 0));
   } catch (error) {
     await invalid.abort();
     if (error instanceof InputRejected) return answer(await rejectInput(deps, ref, attempt, error));
@@ -70,21 +75,24 @@ async function settle(
   bytes: number,
   { lines, sha256 }: CheckedInput,
   invalid: InvalidLines,
+  toKeep: number,
 ): Promise<StepOutput<'validateInput'>['next']> {
   const failed = invalid.count > 0 && onInvalidLine === 'fail';
+  const kept = failed ? 0 : toKeep;
   const key = objectKeys.plan(ref, attempt);
   const shards = await writePlan(deps, key, failed ? undefined : lines);
   const segment = await invalid.complete();
   const plan: Plan = {
     key,
     shards,
-    lines: lines.size,
-    runnable: lines.size - lines.badLines,
+    lines: lines.askedFor,
+    runnable: lines.runnable,
     ...(segment ? { invalid: segment } : {}),
+    ...(kept > 0 ? { kept } : {}),
     input: { bytes, sha256 },
   };
   const now = deps.clock.now();
-  const requestCounts = { total: lines.size, completed: 0, failed: lines.badLines };
+  const requestCounts = { total: lines.askedFor + kept, completed: kept, failed: lines.badLines };
   deps.log.info('The input is validated.', { batchId: ref.batchId, ...requestCounts, shards });
   if (segment) {
     // Minutes have passed since the record was read: what a newer attempt, or the end, put there is not to be replaced.
@@ -95,7 +103,7 @@ async function settle(
   if (failed) {
     if ((await deps.batches.setPlan(ref, attempt, plan)) === 'superseded') return 'end';
     await deps.batches.setCounts(ref, requestCounts, undefined, now);
-    const message = `${lines.badLines} of ${lines.size} lines of the input are not valid; nothing was run.`;
+    const message = `${lines.badLines} of ${lines.askedFor} lines of the input are not valid; nothing was run.`;
     await deps.batches.fixOutcome(ref, { kind: 'failed', reason: 'invalid_input', message, fixedAt: now });
     return 'finalize';
   }

@@ -74,6 +74,27 @@ export function* readLineIndex(bytes: Uint8Array): Generator<LineIndexEntry, voi
   }
 }
 
+/** The lines of the errors file, asked for in line order. */
+export class FailedLines {
+  readonly #entries: Generator<LineIndexEntry, void, undefined>;
+  #next: LineIndexEntry | undefined;
+
+  constructor(index: Uint8Array) {
+    this.#entries = readLineIndex(index);
+    this.#advance();
+  }
+
+  /** Lines go up. */
+  has(line: number): boolean {
+    while (this.#next && this.#next.line < line) this.#advance();
+    return this.#next?.line === line && this.#next.file === 'e';
+  }
+
+  #advance(): void {
+    this.#next = this.#entries.next().value ?? undefined;
+  }
+}
+
 /** How many lines are in each file. */
 export function countLines(bytes: Uint8Array): { output: number; errors: number } {
   const counts = { output: 0, errors: 0 };

@@ -1,4 +1,5 @@
 import type { InputFile } from '../../domain/batch.ts';
+import { customIdOf } from '../../domain/lines/customId.ts';
 import { type PhysicalLine, readLines } from '../../domain/lines/lineReader.ts';
 import type { ShardRange } from '../../domain/shard.ts';
 import { FileChanged, FileMissing, type Ports } from '../../ports.ts';
@@ -56,11 +57,4 @@ export class CustomIds {
     const bytes = await this.#deps.files.read(key, { start, end, ifMatch: etag });
     return readLines(bytes, { start, firstLine, maxLineBytes: this.#maxLineBytes });
   }
-}
-
-function customIdOf(content: Buffer | 'too_long'): string | null {
-  if (content === 'too_long') return null;
-  const parsed: unknown = JSON.parse(content.toString());
-  const id = typeof parsed === 'object' && parsed !== null && 'custom_id' in parsed ? parsed.custom_id : null;
-  return typeof id === 'string' ? id : null;
 }

@@ -2,6 +2,8 @@ import { createHash } from 'node:crypto';
 import type { BatchHead, InputFile } from '../../domain/batch.ts';
 import { SeenIds } from '../../domain/duplicateIds.ts';
 import { InputRejected } from '../../domain/errors.ts';
+import { customIdOf } from '../../domain/lines/customId.ts';
+import type { FailedLines } from '../../domain/lines/lineIndex.ts';
 import { quote } from '../../domain/lines/lineProblem.ts';
 import { LineReader, type PhysicalLine } from '../../domain/lines/lineReader.ts';
 import { LineTable } from '../../domain/lines/lineTable.ts';
@@ -13,6 +15,13 @@ import type { InvalidLine, InvalidLines } from './invalidLines.ts';
 export type CheckedInput = { lines: LineTable; sha256: string };
 
 type Limits = { inputLines: number; lineBytes: number };
+type Checker = {
+  files: FileStore;
+  models: ModelsFile;
+  limits: Limits;
+  /** A retry: only these are checked, the others are left out. */
+  only?: FailedLines | undefined;
+};
 
 /** A page of HTML shows within its first line; a line can have 10 MB. */
 const HTML_SAMPLE_BYTES = 1_024;
@@ -24,14 +33,15 @@ const HTML_SAMPLE_BYTES = 1_024;
  * 5 GB take minutes (FACTS: 290–400 MB/s a core with the ids), so there is no checkpoint: it fits one invocation.
  */
 export async function checkLines(
-  { files, models, limits }: { files: FileStore; models: ModelsFile; limits: Limits },
+  { files, models, limits, only }: Checker,
   head: Pick<BatchHead, 'type'>,
   input: InputFile,
   invalid: InvalidLines,
   stopped: () => Promise<boolean>,
 ): Promise<CheckedInput | 'stopped'> {
   const reader = new LineReader({ maxLineBytes: limits.lineBytes });
-  const check = new LineCheck({ type: head.type, models, maxLineBytes: limits.lineBytes }, limits.inputLines);
+  const context = { type: head.type, models, maxLineBytes: limits.lineBytes };
+  const check = new LineCheck(context, { maxLines: limits.inputLines, only });
   const sha256 = createHash('sha256');
   const takeAll = async (lines: Iterable<PhysicalLine>) => {
     for (const line of lines) {
@@ -65,11 +75,13 @@ class LineCheck {
   readonly lines = new LineTable();
   readonly #seen = new SeenIds();
   readonly #maxLines: number;
+  readonly #only: FailedLines | undefined;
   #context: LineContext;
 
-  constructor(context: LineContext, maxLines: number) {
+  constructor(context: LineContext, { maxLines, only }: { maxLines: number; only: FailedLines | undefined }) {
     this.#context = context;
     this.#maxLines = maxLines;
+    this.#only = only;
   }
 
   /** Undefined where the line is good. */
@@ -83,6 +95,13 @@ class LineCheck {
     if (at === 0 && line.content !== 'too_long') {
       const htmlPage = looksLikeHtml(line.content.toString('latin1', 0, HTML_SAMPLE_BYTES));
       this.#context = { ...this.#context, htmlPage };
+    }
+    if (this.#only && !this.#only.has(line.line)) {
+      // Its id stays taken, so that what was a duplicate is one again.
+      const taken = customIdOf(line.content);
+      if (taken !== null) this.#seen.add(taken, at);
+      this.lines.leaveOut(line);
+      return undefined;
     }
     const checked = checkLine(line, this.#context);
     const problems = checked.ok ? [] : checked.problems;
