@@ -360,28 +360,6 @@ describe('the end of a turn', () => {
     expect(new Set(server.requests.map((request) => request.idempotencyKey)).size).toBe(1);
   });
 
-  it('calls off what is in flight when the control record says stop, and keeps what was answered', async () => {
-    const model = handModel();
-    const time = handClock();
-    const batch = await aRunningBatch(world, chatLines(10));
-    const worker = { inFlightStart: 4, inFlightMax: 4 };
-    const running = runShard(
-      workerDeps(world, { provider: model.provider, clock: time.clock, worker }),
-      batch.step(),
-      LONG,
-    );
-    await model.arrived(4);
-    model.open[0]?.answer('paid for');
-    await model.arrived(5);
-    await world.controls.stop(batch.ref.batchId, 'cancelled');
-    time.advance(10_000);
-    expect(await running).toMatchObject({ next: 'end' });
-    expect(model.calledOff).toBe(4);
-    const { results, records } = await committedResults(world, batch.ref);
-    expect(results.map(({ line }) => line)).toEqual([1]);
-    expect(records[0]?.deaths).toBe(0);
-  });
-
   it('admits nothing after the deadline; what had failed by then says why, what was in flight may end', async () => {
     const model = handModel();
     const time = handClock();

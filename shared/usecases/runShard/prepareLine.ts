@@ -18,7 +18,7 @@ export type PreparedLine = { kind: 'result'; entry: SegmentEntry } | { kind: 'ca
 export function prepareLine(
   physical: PhysicalLine,
   context: LineContext & { batchId: string; firstLine: number },
-  known: { attempts: number; answerBytes: number },
+  known: { attempts: number; answerBytes(call: HeldLine['call']): number },
 ): PreparedLine {
   const { batchId, firstLine, models } = context;
   const { line } = physical;
@@ -43,7 +43,7 @@ export function prepareLine(
       return failed(request.customId, { code: 'model_not_found', message: call.message });
     case 'call': {
       const idempotencyKey = idempotencyKeyOf(batchId, line);
-      const weight = (physical.end - physical.start) * COPIES_OF_A_LINE + known.answerBytes;
+      const weight = (physical.end - physical.start) * COPIES_OF_A_LINE + known.answerBytes(call);
       const fresh = { index: line - firstLine, weight, attempts, tries: attempts, readyAt: 0 };
       return { kind: 'call', line: { line, request, call, idempotencyKey, ...fresh } };
     }

@@ -4,15 +4,13 @@ import { FAILURE_CAUSES, failureMessage } from '../../domain/retry/failureCauses
 import type { WindowTicket } from '../../domain/retry/inFlightWindow.ts';
 import { decideRetry } from '../../domain/retry/retryClock.ts';
 import type { Ports } from '../../ports.ts';
+import { AnswerSizes } from './answerSizes.ts';
 import { type CallResult, callLine, type LineFailure } from './callLine.ts';
 import type { HeldLine, HeldLines } from './heldLines.ts';
 import type { ModelLane } from './modelLane.ts';
 import { answeredEntry, failedCallEntry } from './prepareLine.ts';
 import type { ShardCommits } from './shardCommits.ts';
 
-/** What an answer is taken for until larger ones were seen; and how fast large ones are forgotten. */
-const LEAST_ANSWER_BYTES = 16 * 1024;
-const ANSWER_PEAK_DECAY = 0.98;
 /**
  * Kept of failed answers while their lines wait for the next try: characters of one or two bytes, of a worker that has
  * 512 MB. What comes on top is not kept; the answer that a line ends with at once needs no keeping.
@@ -33,8 +31,10 @@ export class ShardCalls {
   readonly #commits: ShardCommits;
   readonly #timeoutMs: number;
   readonly #abort = new AbortController();
+  readonly #sizes: AnswerSizes;
   #inFlight = 0;
-  #answerPeak = LEAST_ANSWER_BYTES;
+  /** Bytes that the answers to the calls in flight are expected to take. */
+  #expectedBytes = 0;
   #keptAnswers = 0;
   /** Calls that failed, by the label of their cause: for the log. */
   readonly failures: Record<string, number> = {};
@@ -51,16 +51,15 @@ export class ShardCalls {
     this.#commits = work.commits;
     this.#timeoutMs = work.timeoutMs;
     this.deadline = work.deadline;
+    this.#sizes = new AnswerSizes(deps.settings.limits.answerBytes);
   }
 
   get inFlight(): number {
     return this.#inFlight;
   }
 
-  /** Bytes to expect of an answer: about the largest of late, as text and as result. */
-  get answerBytes(): number {
-    return Math.ceil(this.#answerPeak);
-  }
+  /** Bytes to expect of a call's answer, as text and as result. */
+  readonly answerBytes = (call: HeldLine['call']): number => this.#sizes.expected(call);
 
   get calledOff(): boolean {
     return this.#abort.signal.aborted;
@@ -80,13 +79,19 @@ export class ShardCalls {
         // Their places are free again at once.
         started.push(Promise.resolve());
       }
-      while (lane.canSend(now) && this.#inFlight < this.#deps.settings.worker.inFlightMax) {
+      while (lane.canSend(now) && this.#hasRoom) {
         const line = lane.ready.shift();
         if (!line) break;
         started.push(this.#call(lane, line));
       }
     }
     return started;
+  }
+
+  /** Lines were read by what answers were expected to be then; they are sent by what is known now. */
+  get #hasRoom(): boolean {
+    const { inFlightMax, inFlightBytes } = this.#deps.settings.worker;
+    return this.#inFlight < inFlightMax && (this.#inFlight === 0 || this.#expectedBytes < inFlightBytes);
   }
 
   /** The window is over: what failed and waits for another try ends with its failure. */
@@ -101,11 +106,14 @@ export class ShardCalls {
 
   async #call(lane: ModelLane<HeldLine>, line: HeldLine): Promise<void> {
     const ticket = lane.window.enter();
+    const expectedBytes = this.#sizes.expected(line.call);
     this.#inFlight++;
+    this.#expectedBytes += expectedBytes;
     const maxAnswerBytes = this.#deps.settings.limits.answerBytes;
     const options = { timeoutMs: this.#timeoutMs, maxAnswerBytes, signal: this.#abort.signal };
     const result = await callLine(this.#deps, line, options);
     this.#inFlight--;
+    this.#expectedBytes -= expectedBytes;
     this.#settle(lane, ticket, line, result);
   }
 
@@ -119,7 +127,7 @@ export class ShardCalls {
         const { statusCode, body, usage } = result;
         lane.succeeded(ticket);
         this.#commits.addUsage(usage);
-        this.#answerPeak = Math.max(LEAST_ANSWER_BYTES, body.length * 2, this.#answerPeak * ANSWER_PEAK_DECAY);
+        this.#sizes.saw(line.call, body.length);
         this.#letGo(line);
         this.#commits.add(answeredEntry(this.#batchId, line.line, line.request.customId, statusCode, body));
         return;

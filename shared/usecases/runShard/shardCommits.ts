@@ -133,11 +133,8 @@ export class ShardCommits {
 
   async #commit(): Promise<void> {
     const { shards, log } = this.#deps;
-    const entries = this.#entries;
+    const entries = this.#takeEntries();
     const usage = this.#usage;
-    this.#committingBytes = this.#bytes;
-    this.#entries = [];
-    this.#bytes = 0;
     this.#usage = { inputTokens: 0, outputTokens: 0 };
 
     this.#attemptsSaved = true;
@@ -192,6 +189,20 @@ export class ShardCommits {
     this.#done = done;
     this.#segments = manifest === undefined ? inline : [];
     await Promise.all([this.#addCounts(completed, failed, usage), this.#addErrors(entries)]);
+  }
+
+  /**
+   * The oldest results, `commitBytes` or one more line of them: answers of megabytes that came while a commit was under
+   * way would else be in memory twice, all at once. The rest waits for the next commit.
+   */
+  #takeEntries(): SegmentEntry[] {
+    let count = 0;
+    let bytes = 0;
+    while (count < this.#entries.length && bytes < this.#settings.commitBytes)
+      bytes += this.#entries[count++]?.json.length ?? 0;
+    this.#committingBytes = bytes;
+    this.#bytes -= bytes;
+    return this.#entries.splice(0, count);
   }
 
   async #addCounts(completed: number, failed: number, usage: Usage): Promise<void> {

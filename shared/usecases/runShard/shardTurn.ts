@@ -42,6 +42,13 @@ const HELD_PER_PLACE = 4;
 const DEATHS_UNTIL_ALONE = 2;
 const DEATHS_UNTIL_GIVEN_UP = 3;
 
+/**
+ * After a stop no call is begun, and those in flight have this long to end: they are paid for either way. Between the
+ * moment of the stop and the sealing of the shards lie 15 s (`settleSeconds`): 10 until the slowest worker has seen it
+ * (`controlEverySeconds`), these, and 2 for the commit.
+ */
+const LET_END_MS = 3_000;
+
 const NEVER = Number.POSITIVE_INFINITY;
 
 /** One invocation's work on a shard that it has taken: reads, calls, collects, commits, and knows when to stop. */
@@ -63,6 +70,8 @@ export class ShardTurn {
   #polling = false;
   #nextPollAt: number;
   #stopped = false;
+  /** When the calls in flight are called off, once it has stopped. */
+  #callOffAt = NEVER;
   #fault: { error: unknown } | undefined;
 
   constructor(deps: TurnDeps, context: TurnContext, invocation: Invocation) {
@@ -144,7 +153,7 @@ export class ShardTurn {
       const open = !this.#stopped && !late && remainingMs > this.#plan.drainMs;
       if (open) this.#readAndSend(now);
       else if (late && !this.#stopped) this.#calls.endTried();
-      if (this.#stopped || remainingMs <= this.#plan.reserveMs) this.#calls.callOff();
+      if (now >= this.#callOffAt || remainingMs <= this.#plan.reserveMs) this.#calls.callOff();
       if (!this.#commits.busy && this.#commits.isDue(now)) this.#watch(this.#commits.start());
       if (!this.#polling && now >= this.#nextPollAt) this.#poll();
 
@@ -167,7 +176,7 @@ export class ShardTurn {
       this.#commits.busy ? NEVER : this.#commits.dueAt,
       this.#polling ? NEVER : this.#nextPollAt,
       open ? Math.min(this.#held.nextSendAt(now), this.#calls.deadline, now + remainingMs - drainMs) : NEVER,
-      this.#calls.calledOff ? NEVER : now + remainingMs - reserveMs,
+      this.#calls.calledOff ? NEVER : Math.min(this.#callOffAt, now + remainingMs - reserveMs),
     );
   }
 
@@ -219,7 +228,10 @@ export class ShardTurn {
     this.#polling = true;
     const polled = controls.get(batchId).then(
       (control) => {
-        if (control?.action === 'stop') this.#stopped = true;
+        if (control?.action === 'stop' && !this.#stopped) {
+          this.#stopped = true;
+          this.#callOffAt = clock.now() + LET_END_MS;
+        }
         this.#calls.deadline = control?.deadline ?? this.#calls.deadline;
       },
       // The next look is near, and stopping a batch does not hang on this one.
