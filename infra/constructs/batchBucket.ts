@@ -1,21 +1,8 @@
 import { Duration, RemovalPolicy } from 'aws-cdk-lib';
 import * as s3 from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
+import { EXPIRY_DAYS } from '../../shared/contract/retention.ts';
 import { KEY_PREFIXES } from '../../shared/domain/objectKeys.ts';
-
-/**
- * Days until S3 deletes what starts with each prefix. Outputs stay a day longer than the API offers them (30 days);
- * inputs outlive the longest window (7 days) and the outputs that a retry reads them for; parts and shard lists outlive
- * the longest window twice.
- */
-const EXPIRY_DAYS = {
-  uploads: 45,
-  inputs: 45,
-  outputs: 31,
-  parts: 14,
-  shards: 14,
-  snapshots: 1,
-} as const satisfies Record<keyof typeof KEY_PREFIXES, number>;
 
 /** The bucket: private, TLS only, encrypted, and cleaned by key prefix. */
 export class BatchBucket extends Construct {

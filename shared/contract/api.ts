@@ -152,6 +152,11 @@ export function apiOf(settings: Settings) {
   } as const satisfies Record<RouteName, Exchange>;
 }
 
+/** Whether a route that takes a body does without one: its schema has a default for the whole. */
+export function isOptional(body: z.ZodType): boolean {
+  return body.safeParse(undefined).success;
+}
+
 export type Api = ReturnType<typeof apiOf>;
 type BodyOf<R extends RouteName> = Api[R]['body'] extends z.ZodType ? z.output<Api[R]['body']> : undefined;
 

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { apiOf } from './api.ts';
+import { apiOf, isOptional } from './api.ts';
 import { ErrorView } from './errorView.ts';
 import { type Route, type RouteName, routes } from './routes.ts';
 import type { Settings } from './settings.ts';
@@ -22,7 +22,7 @@ function errorStatuses(route: Route, exchange: { body: z.ZodType | undefined; co
   ];
 }
 
-const CONFLICTS: readonly RouteName[] = ['createBatch', 'downloadBatch'];
+const CONFLICTS: readonly RouteName[] = ['createBatch', 'cancelBatch', 'retryBatch', 'downloadBatch', 'getReceipt'];
 
 /** The contract as OpenAPI 3.1, made from the table of routes and the schemas that check requests and answers. */
 export function openApi(settings: Settings, version: string): { openapi: string } & Json {
@@ -51,7 +51,9 @@ export function openApi(settings: Settings, version: string): { openapi: string 
         ...parameters('query', exchange.query),
         ...parameters('header', exchange.headers),
       ],
-      ...(exchange.body ? { requestBody: { required: true, content: json(schemaOf(exchange.body, 'input')) } } : {}),
+      ...(exchange.body
+        ? { requestBody: { required: !isOptional(exchange.body), content: json(schemaOf(exchange.body, 'input')) } }
+        : {}),
       responses: Object.fromEntries([...answers, ...errors]),
     };
     paths[route.path] = { ...paths[route.path], [route.method.toLowerCase()]: operation };

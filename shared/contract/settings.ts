@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { KEEP_DAYS, UPLOAD_DAYS } from './retention.ts';
 
 /**
  * What a stage can set. `config.json` holds the stages; `infra/config.ts` checks them with this schema when the stack
@@ -92,9 +93,9 @@ export const SettingsSchema = z.strictObject({
     .prefault({}),
   files: z
     .strictObject({
-      /** Results can be downloaded for this long; the bucket's lifecycle rule deletes them a day later. */
-      keepDays: Positive.max(30).default(30),
-      uploadDays: Positive.max(7).default(7),
+      /** Results can be downloaded for this long; the bucket keeps them for as long as a retry may read them. */
+      keepDays: Positive.max(KEEP_DAYS).default(KEEP_DAYS),
+      uploadDays: Positive.max(UPLOAD_DAYS).default(UPLOAD_DAYS),
       /** Pre-signed URLs die with the role's session: sign per request, for minutes. */
       downloadUrlSeconds: Positive.max(3600).default(900),
       uploadUrlSeconds: Positive.max(3600).default(3600),

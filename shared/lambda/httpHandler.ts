@@ -1,7 +1,7 @@
 import middy from '@middy/core';
 import type { Context } from 'aws-lambda';
 import { answerBytes, MAX_ANSWER_BYTES } from '../contract/answerSize.ts';
-import { type ApiAnswer, type ApiRequest, apiOf } from '../contract/api.ts';
+import { type ApiAnswer, type ApiRequest, apiOf, isOptional } from '../contract/api.ts';
 import { type RouteName, routes } from '../contract/routes.ts';
 import type { Settings } from '../contract/settings.ts';
 import type { Log } from '../ports.ts';
@@ -55,7 +55,8 @@ export function httpHandler<R extends RouteName, const A extends ApiAnswer<R>>(
   else if (route.caller === 'operator' && 'authenticateOperator' in deps)
     stack.use(operatorOnly(deps.authenticateOperator));
   else if (route.caller !== 'anyone') throw new Error(`The route ${name} has nothing to recognize its callers by.`);
-  if (exchange.body !== undefined) stack.use(jsonBody(settings.limits.requestBodyBytes));
+  if (exchange.body !== undefined)
+    stack.use(jsonBody(settings.limits.requestBodyBytes, { optional: isOptional(exchange.body) }));
   stack.use(checkedBy(exchange));
 
   return stack.handler(async (event: HttpEvent) => {

@@ -3,9 +3,9 @@ import { isEnded } from '../domain/batchStatus.ts';
 import { ApiError } from '../domain/errors.ts';
 import type { Ports } from '../ports.ts';
 import type { ProjectCaller } from './authenticate.ts';
-import type { BatchRecords } from './createBatch.ts';
 import { CANCEL_GRACE_MS, gatherCancelled } from './gatherCancelled.ts';
 import { findBatch } from './getBatch.ts';
+import type { BatchRecords } from './makeBatch.ts';
 
 type Deps = Pick<Ports, 'batches' | 'shards' | 'controls' | 'workflow' | 'clock' | 'log'>;
 

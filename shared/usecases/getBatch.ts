@@ -3,7 +3,7 @@ import { ApiError } from '../domain/errors.ts';
 import { BATCH_ID } from '../domain/ids.ts';
 import type { Ports } from '../ports.ts';
 import type { ProjectCaller } from './authenticate.ts';
-import type { BatchRecords } from './createBatch.ts';
+import type { BatchRecords } from './makeBatch.ts';
 
 /** The caller's batch. Throws `not_found` for a malformed id and for another project's batch alike. */
 export async function findBatch(

@@ -239,9 +239,9 @@ describe('storage', () => {
       ),
     );
     expect(days).toEqual({
-      'uploads/': 45,
-      'inputs/': 45,
-      'outputs/': 31,
+      'uploads/': 53,
+      'inputs/': 46,
+      'outputs/': 39,
       'parts/': 14,
       'shards/': 14,
       'snapshots/': 1,

@@ -80,14 +80,15 @@ export function operatorOnly(authenticate: (managementKey: string | undefined) =
   return { before: ({ event }) => authenticate(headerOf(event, 'users-management-key')) };
 }
 
-/** 415, 413 and 400 for a body that is no JSON of a bearable size. */
-export function jsonBody(maxBytes: number): Middleware {
+/** 415, 413 and 400 for a body that is no JSON of a bearable size. Where it is optional, none at all will do. */
+export function jsonBody(maxBytes: number, { optional }: { optional: boolean }): Middleware {
   return {
     before: ({ event }) => {
+      const bytes = bodyOf(event);
+      if (optional && bytes.length === 0) return;
       const type = headerOf(event, 'content-type') ?? '';
       if (!/^application\/([\w.-]+\+)?json *(; *charset="?utf-8"? *)?$/i.test(type.trim()))
         throw new ApiError('unsupported_media_type', 'The body must be sent as Content-Type: application/json.');
-      const bytes = bodyOf(event);
       if (bytes.length > maxBytes) throw new ApiError('payload_too_large', `The body has more than ${maxBytes} bytes.`);
       event.json = parseJson(bytes);
     },
