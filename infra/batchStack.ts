@@ -1,6 +1,7 @@
 import { CfnOutput, Stack, type StackProps } from 'aws-cdk-lib';
 import type { Construct } from 'constructs';
 import { readModels, type Stage } from './config.ts';
+import { BatchAlarms } from './constructs/alarms.ts';
 import { BatchApi } from './constructs/batchApi.ts';
 import { BatchBucket } from './constructs/batchBucket.ts';
 import { BatchFunctions } from './constructs/batchFunctions.ts';
@@ -28,6 +29,7 @@ export class BatchStack extends Stack {
     functions.connectMachines({ batch, notification, snapshot });
     const api = new BatchApi(this, 'Http', { functions, stage });
     new CheckSchedule(this, 'Check', { functions, everyMinutes: stage.checkEveryMinutes });
+    new BatchAlarms(this, 'Alarms', { stage, functions, table, machines: { batch, notification } });
 
     new CfnOutput(this, 'ApiUrl', { value: api.url });
     new CfnOutput(this, 'OperatorKeySecretArn', { value: secrets.operatorKey.secretArn });

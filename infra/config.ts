@@ -18,6 +18,11 @@ const StageSchema = z.strictObject({
   reservedWorkers: z.int().positive().optional(),
   /** How often the check runs; EventBridge's finest rate is one minute. */
   checkEveryMinutes: z.int().positive().default(1),
+  /** An SNS topic of the stack's region that alarms are told to. Absent: they are raised, and tell nobody. */
+  alarmTopicArn: z
+    .string()
+    .regex(/^arn:[\w-]+:sns:[\w-]+:\d{12}:[\w-]{1,256}$/, { error: 'must be the ARN of an SNS topic' })
+    .optional(),
   /** False lets `cdk destroy` delete the table and the bucket with all that is in them. */
   keepData: z.boolean().default(true),
   settings: SettingsSchema.prefault({}),
