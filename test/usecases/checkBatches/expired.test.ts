@@ -1,0 +1,105 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { BatchHead } from '../../../shared/domain/batch.ts';
+import { checkBatches } from '../../../shared/usecases/checkBatches.ts';
+import { finalizeBatch } from '../../../shared/usecases/finalizeBatch.ts';
+import { type BatchWorld, createTestBatch, headOf, startBatchWorld } from '../../support/batchWorld.ts';
+import { dyingPorts } from '../../support/dyingPorts.ts';
+import { commitSegments, layDown } from '../../support/runBatch.ts';
+
+let world: BatchWorld;
+beforeEach(async () => {
+  world = await startBatchWorld({ check: { lookAgainSeconds: 100, graceSeconds: 60 } });
+});
+afterEach(() => world.close());
+
+const executions = (head: BatchHead) =>
+  [1, 2, 3].map((attempt) => world.workflow.executions.get(`${head.batchId}-${attempt}`));
+
+/** One of two lines is committed; `commitOther` commits the other. */
+async function inTheMap() {
+  const created = await createTestBatch(world);
+  const { head, ranges } = await layDown(world, created, ['runnable', 'runnable'], 2);
+  const commit = async (line: number) => {
+    for (const range of ranges) await commitSegments(world, head, range, [[line]]);
+  };
+  await commit(1);
+  await world.workflow.startBatch(head, 1);
+  return { head, commitOther: () => commit(2) };
+}
+
+async function finalize(head: BatchHead, settled: boolean) {
+  const { attempt } = await headOf(world, head);
+  const step = { version: 1 as const, projectId: head.projectId, batchId: head.batchId, attempt, settled };
+  return finalizeBatch(world, step, { remainingMs: () => 900_000 });
+}
+
+describe('a batch that the check finds past its window', () => {
+  test('is gathered by the next attempt, whose Finalize lets the workers commit before it seals', async () => {
+    const { head, commitOther } = await inTheMap();
+    world.clock.time = head.expiresAt + 60_001;
+    await checkBatches(world);
+    expect(await finalize(head, false)).toMatchObject({ next: 'settle', waitSeconds: 15, settled: true });
+    // A worker that had the second line in flight commits it now.
+    await commitOther();
+    expect(await finalize(head, true)).toMatchObject({ next: 'end' });
+    // All its lines are done, so that it is completed though late.
+    expect(await headOf(world, head)).toMatchObject({
+      status: 'completed',
+      requestCounts: { completed: 2, failed: 0 },
+    });
+  });
+
+  test('goes on to be gathered where Validate has just moved it on', async () => {
+    const head = await createTestBatch(world);
+    await world.workflow.startBatch(head, 1);
+    world.clock.time = head.expiresAt + 60_001;
+    let moved = false;
+    const batches = {
+      ...world.batches,
+      async move(...args: Parameters<typeof world.batches.move>) {
+        if (!moved) {
+          moved = true;
+          await layDown(world, head, ['runnable', 'runnable'], 2);
+        }
+        return world.batches.move(...args);
+      },
+    };
+    expect(await checkBatches({ ...world, batches })).toMatchObject({ expired: 1 });
+    expect(executions(head)).toEqual(['aborted', 'running', undefined]);
+    await finalize(head, true);
+    expect(await headOf(world, head)).toMatchObject({ status: 'expired', requestCounts: { completed: 0, failed: 2 } });
+  });
+
+  test('that is cancelled at the same moment ends as cancelled', async () => {
+    const { head } = await inTheMap();
+    world.clock.time = head.expiresAt + 60_001;
+    const controls = {
+      ...world.controls,
+      async stop(...args: Parameters<typeof world.controls.stop>) {
+        await world.controls.stop(...args);
+        await world.batches.move(head, 'cancelling', { now: world.clock.now() });
+      },
+    };
+    await checkBatches({ ...world, controls });
+    await finalize(head, true);
+    expect(await headOf(world, head)).toMatchObject({ status: 'cancelled', outcome: { kind: 'cancelled' } });
+  });
+
+  // get, setDue, get (control), stopBatch, stop, list, takeAttempt, startBatch.
+  test.each([3, 4, 5, 6, 7])('is taken up by the next check where this one dies after %i calls', async (calls) => {
+    const { head } = await inTheMap();
+    world.clock.time = head.expiresAt + 60_001;
+    const mortal = ['shards', 'controls', 'workflow', 'batches'] as const;
+    const { listDue } = world.batches;
+    const dying = dyingPorts(world, mortal, calls).deps;
+    // The list of what is due is not a step of the look.
+    await checkBatches({ ...dying, batches: Object.assign(Object.create(dying.batches), { listDue }) });
+    for (let look = 0; look < 2; look++) {
+      world.clock.time += 101_000;
+      await checkBatches(world);
+    }
+    expect(executions(head)).toEqual(['aborted', 'running', undefined]);
+    await finalize(head, true);
+    expect(await headOf(world, head)).toMatchObject({ status: 'expired', requestCounts: { completed: 1, failed: 1 } });
+  });
+});
