@@ -1,0 +1,228 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Random, seededRandom } from '../support/random.ts';
+import { drawBatch } from './batchSpec.ts';
+import { type Bounds, checkAgain, getBatch } from './checkEnd.ts';
+import { createClient } from './client.ts';
+import { hasEnded, type Known, observe } from './ledger.ts';
+import { live, type Scene } from './life.ts';
+import { startModel } from './model.ts';
+import { checkPosts, isTold, startReceivers } from './notifications.ts';
+import { startSource } from './source.ts';
+import { System } from './system.ts';
+import { hold, holdSame, Violation } from './violation.ts';
+
+export type SoakOptions = {
+  seed: number;
+  /** Of new batches and restarts, once the system is up; what is open then is brought to its end. */
+  seconds: number;
+  /** For that. */
+  drainSeconds: number;
+  openBatches: number;
+  /** Pauses between two restarts. */
+  restartSeconds: readonly [least: number, most: number];
+  bounds: Bounds;
+  /** No batch that takes minutes by itself. */
+  brief: boolean;
+  onProgress(text: string): void;
+};
+
+export type SoakResult = {
+  violation: Violation | undefined;
+  scene: Scene;
+  /** Kept where there was a violation. */
+  dataDir: string;
+  seconds: number;
+};
+
+/** Batches of all kinds against a system that is stopped and killed, until the time is over or something is wrong. */
+export async function runSoak(options: SoakOptions): Promise<SoakResult> {
+  const begun = Date.now();
+  await using stack = new AsyncDisposableStack();
+  const random = seededRandom(options.seed);
+  const dataDir = await mkdtemp(join(tmpdir(), 'batch-api-soak-'));
+  const abort = new AbortController();
+
+  const model = stack.adopt(await startModel(random.fork('model')), (each) => each.close());
+  const source = stack.adopt(await startSource(), (each) => each.close());
+  const modelsFile = join(dataDir, 'models.json');
+  const system = stack.adopt(await prepare(dataDir, modelsFile, model.baseUrl), (each) => each.dispose());
+  const receivers = stack.adopt(await startReceivers(random.fork('receivers'), () => system.secret), (each) =>
+    each.close(),
+  );
+  let endsAt = Number.POSITIVE_INFINITY;
+  const scene: Scene = {
+    client: createClient(system, abort.signal),
+    model,
+    source,
+    system,
+    receiverUrl: receivers.url,
+    bounds: options.bounds,
+    books: new Map(),
+    tally: { lines: 0, output: 0, errors: 0, byCode: new Map() },
+    longest: { cancelMs: 0, expiryMs: 0 },
+    counts: { cancels: 0, cancelsTooLate: 0, retries: 0, retriesRefused: 0, snapshots: 0 },
+    signal: abort.signal,
+    isClosing: () => Date.now() >= endsAt,
+  };
+  const progress = setInterval(() => options.onProgress(progressLine(scene, begun)), 10_000);
+  stack.defer(() => clearInterval(progress));
+
+  let violation: Violation | undefined;
+  /** The first that goes wrong ends all. */
+  const orViolation = async (work: Promise<unknown>) => {
+    try {
+      await work;
+    } catch (error) {
+      if (abort.signal.aborted) return;
+      abort.abort();
+      violation = error instanceof Violation ? error : new Violation(undefined, String((error as Error).stack));
+    }
+  };
+  const watching = orViolation(system.watch(abort.signal));
+  await orViolation(system.start('whole'));
+  endsAt = Date.now() + options.seconds * 1000;
+  const work = [
+    ...Array.from({ length: options.openBatches }, (_, slot) => clients(scene, random, slot, options)),
+    operate(scene, random.fork('operator'), options),
+    doubt(scene, random.fork('doubt')),
+  ];
+  const over = new AbortController();
+  const bounded = orViolation(patience(scene, endsAt + options.drainSeconds * 1000, over.signal));
+  await Promise.all(work.map(orViolation));
+  over.abort();
+  await bounded;
+  await orViolation(drain(scene, receivers, options.drainSeconds));
+  abort.abort();
+  await watching;
+  if (!violation) stack.defer(() => rm(dataDir, { recursive: true, force: true }));
+  return { violation, scene, dataDir, seconds: (Date.now() - begun) / 1000 };
+}
+
+async function prepare(dataDir: string, modelsFile: string, baseUrl: string): Promise<System> {
+  const endpoints = ['chat/completions', 'completions', 'responses'];
+  const models = {
+    providers: { soak: { kind: 'openai', base_url: baseUrl, api_key: false } },
+    models: {
+      default: { provider: 'soak', model: 'first', endpoints },
+      other: { provider: 'soak', model: 'second', endpoints },
+      embedding: { provider: 'soak', model: 'third', endpoints: ['embeddings'] },
+    },
+    agents: { '*': { model: 'default' } },
+    vectors: { model: 'embedding' },
+  };
+  await writeFile(modelsFile, JSON.stringify(models));
+  return new System(join(dataDir, 'data'), modelsFile);
+}
+
+/** Throws where a batch is still open so long after the last one was made. */
+async function patience({ books }: Scene, until: number, over: AbortSignal): Promise<void> {
+  while (!over.aborted) {
+    const open = [...books.values()].find((known) => !known.ended);
+    if (Date.now() > until && open)
+      throw new Violation(open.id, `It is left open: it is ${open.newest.status} (${JSON.stringify(open.newest)})`);
+    await sleep(500);
+  }
+}
+
+/** One client after the other. */
+async function clients(scene: Scene, random: Random, slot: number, { openBatches, brief }: SoakOptions): Promise<void> {
+  for (let turn = 0; !scene.isClosing(); turn++) {
+    const number = turn * openBatches + slot;
+    const own = random.fork(`batch ${number}`);
+    await live(scene, own, drawBatch(own, number, { brief }));
+  }
+}
+
+/** Restarts of the system and outages of the model. */
+async function operate(scene: Scene, random: Random, { restartSeconds }: SoakOptions): Promise<void> {
+  const { system, model, signal } = scene;
+  const pause = (least: number, most: number) => sleep(random.int(least * 1000, most * 1000), undefined, { signal });
+  for (;;) {
+    await pause(...restartSeconds);
+    if (scene.isClosing()) return;
+    const event = random.weighted({ kill: 5, stop: 3, outage: 3, kill_at_start: 1 });
+    if (event === 'outage') {
+      model.setOutage(random.pick(['overloaded', 'cut']));
+      await pause(1, 5);
+      model.setOutage('none');
+      continue;
+    }
+    await system.end(event === 'stop' ? 'stop' : 'kill');
+    await pause(0, 3);
+    const killAt = event === 'kill_at_start' ? random.pick(['Synthesizing', 'Starting the services']) : undefined;
+    await system.start(random.pick(['whole', 'handing_over']), killAt);
+  }
+}
+
+/** Reads batches that have ended again and again. */
+async function doubt(scene: Scene, random: Random): Promise<void> {
+  while (!scene.isClosing()) {
+    await sleep(random.int(300, 1_500), undefined, { signal: scene.signal });
+    const ended = [...scene.books.values()].filter((known) => known.ended);
+    if (ended.length > 0) await checkAgain(scene, random.pick(ended));
+  }
+}
+
+/** All clients are through: no batch is open, everybody is told, and nothing that has ended has changed. */
+async function drain(
+  scene: Scene,
+  receivers: Awaited<ReturnType<typeof startReceivers>>,
+  drainSeconds: number,
+): Promise<void> {
+  const until = Date.now() + drainSeconds * 1000;
+  for (const known of scene.books.values()) {
+    hold(known.ended !== undefined, known.id, () => 'It was left open');
+    for (;;) {
+      const view = await getBatch(scene, known.id);
+      observe(known, view);
+      if (isTold(known, view)) break;
+      hold(
+        Date.now() < until,
+        known.id,
+        () => `Nobody was told in ${drainSeconds} s: ${JSON.stringify(view.delivery)}`,
+      );
+      await sleep(200, undefined, { signal: scene.signal });
+    }
+    const posts = receivers.posts(known.id);
+    hold(posts.length > 0, known.id, () => 'It was told of, and no receiver was posted to');
+    checkPosts(known, known.newest, posts);
+    await checkAgain(scene, known);
+  }
+  for (const id of receivers.batches()) hold(scene.books.has(id), id, () => 'A batch that nobody made was told of');
+  await checkList(scene);
+}
+
+/** The list holds the batches that were made, and no others. */
+async function checkList({ client, books }: Scene): Promise<void> {
+  const listed: string[] = [];
+  for (let after: string | undefined; ; after = listed.at(-1)) {
+    const { body } = await client.call(
+      'GET',
+      `/batches?take=100&order=asc${after === undefined ? '' : `&after=${after}`}`,
+    );
+    const page = body as { batches: Known['newest'][]; has_more: boolean };
+    for (const view of page.batches) {
+      holdSame(view.status, books.get(view.id)?.newest.status, view.id, 'Its status in the list');
+      hold(hasEnded(view), view.id, () => `It is left open in the list: ${view.status}`);
+      listed.push(view.id);
+    }
+    if (!page.has_more) break;
+  }
+  holdSame(listed, [...books.keys()].sort(), '', 'The list of all batches');
+}
+
+function progressLine({ books, system, tally, model, counts }: Scene, begun: number): string {
+  const open = [...books.values()].filter((known) => !known.ended).length;
+  const { starts, stops, kills } = system.counts;
+  return [
+    `${Math.round((Date.now() - begun) / 1000)} s`,
+    `${books.size} batches, ${open} open`,
+    `${tally.lines} lines checked`,
+    `${model.totals.calls} model calls`,
+    `${counts.cancels} cancels, ${counts.retries} retries, ${counts.snapshots} snapshots`,
+    `${starts} starts, ${stops} stops, ${kills} kills${system.info ? '' : ' (down)'}`,
+  ].join(' · ');
+}
