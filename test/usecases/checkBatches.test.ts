@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { CheckView } from '../../shared/contract/checkView.ts';
 import type { BatchHead } from '../../shared/domain/batch.ts';
-import type { ExecutionStatus } from '../../shared/ports.ts';
+import type { ShardRange } from '../../shared/domain/shard.ts';
+import type { ExecutionStatus, Workflow } from '../../shared/ports.ts';
 import { checkBatches } from '../../shared/usecases/checkBatches.ts';
 import { finalizeBatch } from '../../shared/usecases/finalizeBatch.ts';
 import { type BatchWorld, createTestBatch, headOf, startBatchWorld } from '../support/batchWorld.ts';
@@ -160,6 +162,139 @@ describe('the check of open batches', () => {
   });
 });
 
+describe('attempts that come to nothing', () => {
+  async function running(): Promise<{ head: BatchHead; ranges: ShardRange[] }> {
+    const { head, ranges } = await layDown(world, await createTestBatch(world), ['runnable', 'runnable'], 1);
+    return { head, ranges };
+  }
+  async function ends(head: BatchHead, status: ExecutionStatus): Promise<CheckView> {
+    execution(head, (await headOf(world, head)).attempt, status);
+    later(3_600);
+    return checkBatches(world);
+  }
+
+  test('are not those that were stopped from outside: these neither count nor begin the count anew', async () => {
+    const { head } = await running();
+    await ends(head, 'failed');
+    await ends(head, 'failed');
+    for (let times = 0; times < 5; times++) expect(await ends(head, 'aborted')).toMatchObject({ recovered: 1 });
+    expect(await headOf(world, head)).toMatchObject({ attempt: 8, idleAttempts: 2 });
+    expect(await ends(head, 'failed')).toMatchObject({ failed: 1, batches: [{ reason: 'step_died' }] });
+  });
+
+  test('begin to count anew after one that was stopped and had committed something', async () => {
+    const { head, ranges } = await running();
+    await ends(head, 'failed');
+    for (const range of ranges.slice(0, 1)) await commitSegments(world, head, range, [[1]]);
+    await ends(head, 'aborted');
+    expect(await headOf(world, head)).toMatchObject({ idleAttempts: 0, committedAtAttempt: 1 });
+  });
+
+  test('never fail a batch that is to end already: it is tried on, each hour, and the log says so', async () => {
+    const { head } = await running();
+    await world.batches.fixOutcome(head, { kind: 'completed', reason: 'all_done', fixedAt: world.clock.now() });
+    await world.batches.move(head, 'finalizing', { now: world.clock.now() });
+    for (let times = 0; times < 2; times++)
+      expect(await ends(head, 'failed')).toMatchObject({ batches: [{ reason: 'execution_failed' }] });
+    expect(world.log.entries).toEqual([]);
+    for (let times = 0; times < 6; times++) {
+      expect(await ends(head, 'failed')).toMatchObject({
+        recovered: 1,
+        batches: [{ id: head.batchId, from: 'finalizing', to: 'finalizing', reason: 'ending_failed' }],
+      });
+      expect(world.log.entries.splice(0)).toEqual([{ level: 'error', message: 'A batch cannot be ended' }]);
+    }
+    expect(await headOf(world, head)).toMatchObject({ attempt: 9, idleAttempts: 8, outcome: { kind: 'completed' } });
+    expect(await world.batches.listDue(world.clock.now() + 3_599_000, 1)).toEqual([]);
+    expect(await world.batches.listDue(world.clock.now() + 3_600_000, 1)).toHaveLength(1);
+  });
+
+  test('do not fail a batch that a faster look has moved on', async () => {
+    const { head } = await running();
+    await ends(head, 'failed');
+    await ends(head, 'failed');
+    const late = Promise.withResolvers<void>();
+    const arrived = Promise.withResolvers<void>();
+    const takeAttempt: typeof world.batches.takeAttempt = async (...args) => {
+      arrived.resolve();
+      await late.promise;
+      return world.batches.takeAttempt(...args);
+    };
+    execution(head, 3, 'failed');
+    later(3_600);
+    const slow = checkBatches({ ...world, batches: { ...world.batches, takeAttempt } });
+    await arrived.promise;
+    await world.batches.takeAttempt(head, 3, { idleAttempts: 0, committedAtAttempt: 0 });
+    late.resolve();
+    expect(await slow).toMatchObject({ checked: 1, unchanged: 1 });
+    expect(await headOf(world, head)).toMatchObject({ attempt: 4 });
+    expect((await headOf(world, head)).outcome).toBeUndefined();
+  });
+});
+
+describe('a check whose calls do not come back', () => {
+  const never = new Promise<never>(() => undefined);
+  // The answer comes 3 s after the budget.
+  const settings = () => ({ ...world.settings, check: { ...world.settings.check, budgetSeconds: 1 } });
+
+  test('answers what it has done, and that there is more', async () => {
+    const stuck = await open('running');
+    const lost = [await open('failed'), await open('failed')];
+    const workflow: Workflow = {
+      ...world.workflow,
+      describeBatch: (batchId, attempt) =>
+        batchId === stuck.batchId ? never : world.workflow.describeBatch(batchId, attempt),
+    };
+    // Each page is a batch of its own, so that the others have been looked at before the one that hangs.
+    const due = [...lost, stuck];
+    const batches = { ...world.batches, listDue: async () => due.splice(0, 1) };
+    const view = await checkBatches({ ...world, workflow, batches, settings: settings() });
+    expect(view).toMatchObject({ checked: 2, recovered: 2, has_more: true });
+    expect(view.batches.map(({ id }) => id)).toEqual(lost.map(({ batchId }) => batchId));
+    expect(world.log.entries).toEqual([
+      { level: 'error', message: 'The check was cut off: calls that it made have not come back' },
+    ]);
+  });
+
+  test('answers though not even the index can be read', async () => {
+    const batches = { ...world.batches, listDue: () => never };
+    expect(await checkBatches({ ...world, batches, settings: settings() })).toEqual({ ...NOTHING, has_more: true });
+  });
+
+  test('throws where the index refuses', async () => {
+    const batches = { ...world.batches, listDue: async () => Promise.reject(new Error('AccessDenied')) };
+    await expect(checkBatches({ ...world, batches })).rejects.toThrow('AccessDenied');
+  });
+});
+
+describe('an index that lags or names what cannot be read', () => {
+  test('a batch that it still names is looked at once a call', async () => {
+    const heads = [await open('failed'), await open('running')];
+    const stale = await world.batches.listDue(world.clock.now(), 10);
+    const batches = { ...world.batches, listDue: async () => stale };
+    expect(await checkBatches({ ...world, batches })).toMatchObject({ checked: 2, recovered: 1, has_more: false });
+    expect(await headOf(world, heads[0] as BatchHead)).toMatchObject({ attempt: 2 });
+  });
+
+  test('batches that cannot be read are put off, and keep it from none of the others', async () => {
+    const bad = new Set<string>();
+    for (let count = 0; count < 60; count++) bad.add((await open('failed')).batchId);
+    const good = await open('failed');
+    const get: typeof world.batches.get = async (ref) => {
+      if (bad.has(ref.batchId)) throw new Error('unreadable');
+      return world.batches.get(ref);
+    };
+    later(86_400);
+    expect(await checkBatches({ ...world, batches: { ...world.batches, get } })).toMatchObject({
+      checked: 61,
+      unchanged: 60,
+      batches: [{ id: good.batchId }],
+    });
+    expect(await world.batches.listDue(world.clock.now(), 100)).toEqual([]);
+    expect(await world.batches.listDue(world.clock.now() + 100_000, 100)).toHaveLength(61);
+  });
+});
+
 describe('the check of batches past their window', () => {
   test('gives the machine a time of grace', async () => {
     const head = await open('running', { status: 'in_progress' });
@@ -256,6 +391,18 @@ describe('the check of ended batches', () => {
     later(150);
     expect(await checkBatches(world)).toMatchObject({ checked: 1, unchanged: 1 });
     expect(notification(head, 3)).toBeUndefined();
+  });
+
+  test('starts one whose number was taken and not used, and takes the next where a number is used up', async () => {
+    const head = await open('succeeded', { status: 'completed', notification: 1 });
+    world.workflow.executions.set(`${head.batchId}-notify-2`, 'succeeded');
+    expect(await checkBatches(world)).toMatchObject({ unchanged: 1 });
+    later(150);
+    expect(await checkBatches(world)).toMatchObject({ notified: 1, batches: [{ reason: 'notification_lost' }] });
+    expect(notification(head, 3)).toBe('running');
+    const other = await open('succeeded', { status: 'completed', notification: 4 });
+    expect(await checkBatches(world)).toMatchObject({ batches: [{ reason: 'notification_not_started' }] });
+    expect(notification(other, 5)).toBe('running');
   });
 
   test.each([
