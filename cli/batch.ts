@@ -41,8 +41,10 @@ async function connect({ target }: BatchArguments): Promise<Connection> {
   say(running ? `Using the local system at ${running.url}` : 'Starting the local system …');
   const local = running ?? (await startLocalSystem(['--data', data, ...modelArgs]));
   if (!running) say(`Local system ready at ${local.url}`);
-  const receiver = await startReceiver(local.webhook_secret);
   const found = localTarget(local, { data });
+  // Not the one that run.json names: it may have been rotated since the start.
+  const { body: webhook } = await found.client.call('getWebhookSecret');
+  const receiver = await startReceiver(webhook.secret);
   const whenLeft = `The local system stops with this command. The batch goes on after ${startCommand(data)}.`;
   return {
     target: running ? found : { ...found, whenLeft },

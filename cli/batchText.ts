@@ -1,4 +1,5 @@
 import type { BatchView, BatchWithErrorsView } from '../shared/contract/batchView.ts';
+import { isEnded } from '../shared/domain/batchStatus.ts';
 import { count, fieldsText, localTime, tableText } from './terminal.ts';
 
 /** What people read of batches; scripts read JSON. */
@@ -14,9 +15,9 @@ function endedAt(batch: BatchView): string | null {
   return batch.completed_at ?? batch.failed_at ?? batch.expired_at ?? batch.cancelled_at;
 }
 
-function notificationText({ delivered_at, delivery, callback_url }: BatchView): string {
+function notificationText({ status, delivered_at, delivery, callback_url }: BatchView): string {
   if (delivered_at !== null) return `delivered ${localTime(delivered_at)} to ${callback_url}`;
-  if (delivery === null) return `at the end, to ${callback_url}`;
+  if (delivery === null) return `${isEnded(status) ? 'on its way' : 'at the end'}, to ${callback_url}`;
   const last = delivery.last_status ?? delivery.last_error ?? 'none';
   const next = delivery.gave_up_at
     ? `given up ${localTime(delivery.gave_up_at)}`

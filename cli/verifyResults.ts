@@ -48,8 +48,8 @@ export async function verifyResults({ receipt, folder, inputFile, everyLine }: V
 
 async function checkFile(path: string, name: string, expected: ReceiptView['output'], lines: number): Promise<Check[]> {
   const found = await measureFile(path);
-  if (!expected) return [equal(`${name}: there`, 'no', found ? 'yes' : 'no')];
-  if (!found) return [equal(`${name}: there`, 'yes', 'no')];
+  if (!expected) return [equal(`${name}: exists`, 'no', found ? 'yes' : 'no')];
+  if (!found) return [equal(`${name}: exists`, 'yes', 'no')];
   return [
     equal(`${name}: bytes`, expected.bytes, found.bytes),
     equal(`${name}: SHA-256`, expected.sha256, found.sha256),
