@@ -192,7 +192,7 @@ export type ControlStore = {
 };
 
 export type ShardStore = {
-  /** Takes the shard: epoch + 1, deaths + 1 (a commit sets deaths to 0). Creates the record the first time. */
+  /** Takes the shard: epoch + 1, deaths + 1 (a commit sets them to 0, or to what it says). Creates the record the first time. */
   claim(batchId: string, range: ShardRange): Promise<ShardRecord | 'sealed'>;
   /**
    * One conditional write: `epoch`, `commits` as given and not sealed. `lost`: drop the part and stop at once. The same

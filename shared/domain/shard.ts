@@ -49,7 +49,7 @@ export const ShardRecordSchema = z.object({
   manifests: z.array(z.string()),
   /** Attempts used up by unfinished lines: index in the shard → attempts. */
   attempts: z.record(z.string(), z.int().positive()),
-  /** Workers in a row that took the shard and died without a commit. */
+  /** Workers in a row that took the shard and died without a commit, the one at work included (`workerDeaths.ts`). */
   deaths: z.int().nonnegative(),
   /** Set by Finalize: nothing can be committed any more. */
   sealed: z.boolean(),
@@ -77,6 +77,8 @@ export type ShardCommit = {
   usage: { inputTokens: number; outputTokens: number };
   /** Replaces the record's. */
   attempts: Record<string, number>;
+  /** Replaces the record's; 0 unless given. */
+  deaths?: number;
   /** When given, replaces `segments` by none and appends this manifest's key; the segment is inside the manifest. */
   foldInto?: string;
 };

@@ -51,6 +51,7 @@ export async function runShard(
   deps.log.info('shard turn', { batchId, shard: range.shard, epoch: record.epoch, end: end.kind, failures });
   switch (end.kind) {
     case 'out_of_time':
+    case 'out_of_lines':
       return answer('again');
     case 'idle': {
       const now = deps.clock.now();

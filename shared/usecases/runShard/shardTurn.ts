@@ -5,6 +5,7 @@ import type { PhysicalLine } from '../../domain/lines/lineReader.ts';
 import type { LineContext } from '../../domain/lines/requestLine.ts';
 import type { ModelsFile } from '../../domain/models.ts';
 import type { ShardRange, ShardRecord } from '../../domain/shard.ts';
+import { ATTEMPTS_OF_A_KILLER, type Caution, cautionAfter, deathsAfterCommit } from '../../domain/workerDeaths.ts';
 import type { Invocation, Ports } from '../../ports.ts';
 import { type HeldLine, HeldLines } from './heldLines.ts';
 import { createModelLane } from './modelLane.ts';
@@ -29,18 +30,15 @@ export type TurnContext = {
   control: Control;
 };
 
-/** `idle`: nothing can be sent before `until`. */
+/** `idle`: nothing can be sent before `until`. `out_of_lines`: the next turn need not be as careful as this one was. */
 export type TurnEnd =
-  | { kind: 'done' | 'lost' | 'stopped' | 'deadline' | 'out_of_time' }
+  | { kind: 'done' | 'lost' | 'stopped' | 'deadline' | 'out_of_time' | 'out_of_lines' }
   | { kind: 'idle'; until: number };
 
 /** Waiting longer than this is Step Functions' work: a function that waits is paid for. */
 const MAX_IDLE_MS = 20_000;
 /** Lines in memory for each place in flight: most of them in a back-off. */
 const HELD_PER_PLACE = 4;
-/** Workers that died in a row, without a commit, before lines run alone, and before the first of them is given up. */
-const DEATHS_UNTIL_ALONE = 2;
-const DEATHS_UNTIL_GIVEN_UP = 3;
 
 /**
  * After a stop no call is begun, and those in flight have this long to end: they are paid for either way. Between the
@@ -63,9 +61,11 @@ export class ShardTurn {
   readonly #commits: ShardCommits;
   readonly #calls: ShardCalls;
   readonly #wake: WakeUp;
-  /** One line at a time, each committed before the next: earlier workers died on this shard. */
-  readonly #alone: boolean;
+  /** Earlier workers died on this shard. */
+  readonly #caution: Caution;
   #giveUpFirst: boolean;
+  /** Lines that may yet be taken in this turn. */
+  #linesLeft: number;
   #loading = false;
   #polling = false;
   #nextPollAt: number;
@@ -78,8 +78,6 @@ export class ShardTurn {
     const { settings, clock, random, models } = deps;
     const { worker, limits } = settings;
     const { range, record, head, control, input } = context;
-    // This worker's own claim counts as one.
-    const died = record.deaths - 1;
     this.#deps = deps;
     this.#context = context;
     this.#lineContext = {
@@ -90,15 +88,21 @@ export class ShardTurn {
       firstLine: range.firstLine,
     };
     this.#invocation = invocation;
-    this.#alone = died >= DEATHS_UNTIL_ALONE;
-    this.#giveUpFirst = died >= DEATHS_UNTIL_GIVEN_UP;
+    // This worker's own claim counts as one.
+    const caution = cautionAfter(record.deaths - 1);
+    this.#caution = caution;
+    this.#giveUpFirst = caution.giveUpFirst;
+    this.#linesLeft = caution.maxLines;
     this.#plan = planTurn(invocation.remainingMs(), worker);
     this.#reader = new ShardReader(deps.files, input, range, record.done, limits.lineBytes);
-    const perCommit = this.#alone ? { commitLines: 1 } : {};
-    this.#commits = new ShardCommits(deps, head, range, record, { ...worker, ...perCommit });
+    this.#commits = new ShardCommits(deps, head, range, record, {
+      ...worker,
+      commitLines: Math.min(worker.commitLines, caution.linesAtOnce ?? worker.commitLines),
+      deathsAfterCommit: () => deathsAfterCommit(caution, this.#linesLeft === 0),
+    });
     const { inFlightStart: start, inFlightMax: max, inFlightBytes: bytes, retryBaseMs, retryMaxMs } = worker;
     const lane = { start, max, retryBaseMs, retryMaxMs, now: () => clock.now(), random };
-    this.#held = new HeldLines({ lines: this.#alone ? 1 : max * HELD_PER_PLACE, bytes }, () =>
+    this.#held = new HeldLines({ lines: caution.linesAtOnce ?? max * HELD_PER_PLACE, bytes }, () =>
       createModelLane<HeldLine>(lane),
     );
     this.#calls = new ShardCalls(deps, {
@@ -107,6 +111,7 @@ export class ShardTurn {
       commits: this.#commits,
       timeoutMs: this.#plan.callTimeoutMs,
       deadline: control.deadline,
+      expectLargest: caution.expectLargest,
     });
     this.#wake = createWakeUp(clock);
     this.#nextPollAt = clock.now() + worker.controlEverySeconds * 1000;
@@ -138,7 +143,7 @@ export class ShardTurn {
   /** Ends in order: no death, and the attempts that no commit has taken along are kept. */
   async release(): Promise<void> {
     const { committed, unsavedAttempts } = this.#commits;
-    if (committed && unsavedAttempts === undefined) return;
+    if (committed && unsavedAttempts === undefined && !this.#caution.alone) return;
     const { head, range, record } = this.#context;
     await this.#deps.shards.release(head.batchId, range.shard, record.epoch, unsavedAttempts);
   }
@@ -161,7 +166,8 @@ export class ShardTurn {
         if (this.#stopped) return { kind: 'stopped' };
         if (late) return { kind: 'deadline' };
         if (!open) return { kind: 'out_of_time' };
-        if (this.#reader.ended && this.#held.count === 0) return { kind: 'done' };
+        if (this.#held.count === 0 && this.#reader.ended) return { kind: 'done' };
+        if (this.#held.count === 0 && this.#linesLeft === 0) return { kind: 'out_of_lines' };
         const until = this.#held.nextSendAt(now);
         const more = this.#commits.busy || this.#held.readyCount(now) > 0;
         if (!more && until !== NEVER && until - now > MAX_IDLE_MS) return { kind: 'idle', until };
@@ -183,7 +189,7 @@ export class ShardTurn {
   #readAndSend(now: number): void {
     this.#held.wake(now);
     const { inFlightMax } = this.#deps.settings.worker;
-    while (this.#mayGoOn() && this.#held.hasRoom && this.#held.readyCount(now) < inFlightMax) {
+    while (this.#linesLeft > 0 && this.#mayGoOn() && this.#held.hasRoom && this.#held.readyCount(now) < inFlightMax) {
       const line = this.#reader.next();
       if (line) this.#take(line);
       else {
@@ -196,15 +202,16 @@ export class ShardTurn {
 
   /** Results that wait for S3 hold up what would make more of them; a line that runs alone waits for the commit. */
   #mayGoOn(): boolean {
-    if (this.#alone && (this.#commits.pending > 0 || this.#commits.busy)) return false;
+    if (this.#caution.alone && (this.#commits.pending > 0 || this.#commits.busy)) return false;
     return this.#commits.heldBytes < 2 * this.#deps.settings.worker.commitBytes;
   }
 
   #take(physical: PhysicalLine): void {
+    this.#linesLeft--;
     const attempts = this.#commits.attempts.get(physical.line - this.#context.range.firstLine) ?? 0;
     if (this.#giveUpFirst) {
       this.#giveUpFirst = false;
-      this.#commits.add(givenUpEntry(physical, this.#lineContext, Math.max(attempts, DEATHS_UNTIL_GIVEN_UP)));
+      this.#commits.add(givenUpEntry(physical, this.#lineContext, Math.max(attempts, ATTEMPTS_OF_A_KILLER)));
       return;
     }
     const { answerBytes } = this.#calls;
