@@ -7,7 +7,7 @@ import { FileChanged, FileMissing, type Invocation, type Ports } from '../ports.
 import { enterInputStep } from './enterInputStep.ts';
 import { abandon, type Copied, type Copy, copyInput, interruptible, refuseOver } from './fetchInput/copyInput.ts';
 import { type FetchCheckpoint, loadCheckpoint } from './fetchInput/fetchCheckpoint.ts';
-import { BrokenOff, canResume, isGzip, peek, readThrough, unpack } from './fetchInput/readSource.ts';
+import { BrokenOff, canResume, isGzip, peek, readThrough, reopen, unpack } from './fetchInput/readSource.ts';
 import { rejectInput } from './rejectInput.ts';
 
 type Deps = Pick<Ports, 'batches' | 'controls' | 'files' | 'sources' | 'uploads' | 'clock' | 'log'> & {
@@ -120,9 +120,9 @@ async function startSource(deps: Deps, copy: Copy, url: string): Promise<Copied>
 /** Goes on where an earlier invocation stopped. */
 async function goOn(deps: Deps, copy: Copy, url: string, checkpoint: FetchCheckpoint): Promise<Copied> {
   const { offset, etag, bytes, upload } = checkpoint;
-  // All was read, but time ran out before the copy was completed: a range from the end on would be refused.
+  // All was read, but time ran out before the copy was completed.
   if (offset === bytes) return copyInput(copy, Readable.from([]), checkpoint);
-  const opened = await deps.sources.open(url, { start: offset, ifRange: etag }).catch(async (error: unknown) => {
+  const opened = await reopen(deps.sources, url, offset, etag).catch(async (error: unknown) => {
     if (error instanceof InputRejected) await abandon(copy, upload);
     throw error;
   });

@@ -3,16 +3,15 @@ import type { Settings } from '../contract/settings.ts';
 import type { StepInput, StepOutput } from '../contract/steps.ts';
 import type { BatchHead, BatchRef, Plan, Usage } from '../domain/batch.ts';
 import { isEnded } from '../domain/batchStatus.ts';
-import { readLines } from '../domain/lines/lineReader.ts';
 import { objectKeys } from '../domain/objectKeys.ts';
 import { decideOutcome } from '../domain/outcome.ts';
-import { type ShardRange, ShardRangeSchema } from '../domain/shard.ts';
 import type { FileStore, Invocation, Ports } from '../ports.ts';
+import { readPlan } from './readPlan.ts';
 
 /** Rounds in a row in which no line was finished, before the step fails: then the map itself does not work. */
 const MAX_IDLE_ROUNDS = 3;
-/** One `ShardRange` is some 100 bytes and its bitmap of skipped lines: 10,000 lines at most. */
-const MAX_PLAN_LINE_BYTES = 16 * 1024;
+/** Three numbers as JSON. */
+const MAX_PROGRESS_BYTES = 1024;
 /** Up to here one put is enough; beyond it the list goes up in parts. */
 const MAX_PUT_BYTES = 5 * 1024 * 1024;
 
@@ -119,7 +118,7 @@ async function writeMapInput(
   let heldBytes = 0;
   let upload: Awaited<ReturnType<FileStore['upload']>> | undefined;
   try {
-    for await (const range of readPlan(files, plan)) {
+    for await (const range of readPlan({ files }, plan)) {
       if (finished.get(range.shard) === range.lines) continue;
       left++;
       const text = `${JSON.stringify(range)}\n`;
@@ -144,16 +143,6 @@ async function writeMapInput(
   }
 }
 
-async function* readPlan(files: Pick<FileStore, 'read'>, plan: Plan): AsyncGenerator<ShardRange, void, undefined> {
-  let shards = 0;
-  for await (const { content, line } of readLines(await files.read(plan.key), { maxLineBytes: MAX_PLAN_LINE_BYTES })) {
-    if (content === 'too_long') throw new Error(`Line ${line} of ${plan.key} is not a shard's`);
-    shards++;
-    yield ShardRangeSchema.parse(JSON.parse(content.toString('utf8')));
-  }
-  if (shards !== plan.shards) throw new Error(`${plan.key} has ${shards} shards, not ${plan.shards}`);
-}
-
 const ProgressSchema = z.object({ round: z.int(), finished: z.int().nonnegative(), idleRounds: z.int().nonnegative() });
 
 /**
@@ -169,7 +158,7 @@ async function watchProgress(
 ): Promise<void> {
   const key = objectKeys.planProgress(ref, attempt);
   // The first round of an attempt has nothing to look back to (and S3 answers 403 for a key that is not there).
-  const text = roundsSoFar === 0 ? undefined : await deps.files.readSmall(key, MAX_PLAN_LINE_BYTES);
+  const text = roundsSoFar === 0 ? undefined : await deps.files.readSmall(key, MAX_PROGRESS_BYTES);
   const before = text ? ProgressSchema.parse(JSON.parse(Buffer.from(text).toString('utf8'))) : undefined;
   const idleRounds = before?.round === roundsSoFar && finished <= before.finished ? before.idleRounds + 1 : 0;
   if (idleRounds >= MAX_IDLE_ROUNDS)

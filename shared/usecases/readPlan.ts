@@ -6,10 +6,14 @@ import type { Ports } from '../ports.ts';
 /** A line of the plan is a range and a bitmap of at most 10,000 lines in base64: 1.7 KB. */
 const MAX_RANGE_BYTES = 64 * 1024;
 
-/** The shards that Validate laid down, in order. */
+/** The shards that Validate laid down, in order. Throws where the file does not hold all of them. */
 export async function* readPlan(deps: Pick<Ports, 'files'>, plan: Plan): AsyncGenerator<ShardRange, void, undefined> {
   if (plan.shards === 0) return;
-  for await (const { content } of readLines(await deps.files.read(plan.key), { maxLineBytes: MAX_RANGE_BYTES })) {
+  let shards = 0;
+  for await (const { content, line } of readLines(await deps.files.read(plan.key), { maxLineBytes: MAX_RANGE_BYTES })) {
+    if (content === 'too_long') throw new Error(`Line ${line} of ${plan.key} is not a shard's`);
+    shards++;
     yield ShardRangeSchema.parse(JSON.parse(content.toString()));
   }
+  if (shards !== plan.shards) throw new Error(`${plan.key} has ${shards} shards, not ${plan.shards}`);
 }

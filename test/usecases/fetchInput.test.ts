@@ -292,6 +292,25 @@ describe('an invocation that runs out of time', () => {
     expect(Buffer.from(await fetched(head)).equals(body)).toBe(true);
   });
 
+  it('may run out of it at the very end of a source of unknown length', async () => {
+    const whole = Buffer.from(lines(100));
+    const url = await serve((request, response) => {
+      const start = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? 0);
+      const headers = { etag: '"v1"', 'accept-ranges': 'bytes' };
+      if (start >= whole.length) return response.writeHead(416, { 'content-range': `bytes */${whole.length}` }).end();
+      // Chunked, so that no length is told; the total of a range may be left open, too.
+      const range = { 'content-range': `bytes ${start}-${whole.length - 1}/*` };
+      response.writeHead(start > 0 ? 206 : 200, { ...headers, ...(start > 0 ? range : {}) });
+      response.write(whole.subarray(start));
+      response.end();
+    });
+    const head = await steps.createBatch({ inputFileUrl: url });
+    const handedOver = await fetchFor(head, { remainingMs: () => 1 });
+    expect(handedOver.next).toBe('fetch');
+    expect((await fetchFor(head, { checkpoint: handedOver.checkpoint })).next).toBe('validate');
+    expect(await fetched(head)).toBe(whole.toString());
+  });
+
   it('starts anew where what was copied is gone', async () => {
     const url = await serve(ranged(body));
     const head = await steps.createBatch({ inputFileUrl: url });

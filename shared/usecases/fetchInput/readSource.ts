@@ -38,7 +38,7 @@ export async function* readThrough(
   for (;;) {
     let broken: InputRejected;
     try {
-      source ??= await deps.sources.open(url, { start: position, ...(opened.etag ? { ifRange: opened.etag } : {}) });
+      source ??= await reopen(deps.sources, url, position, opened.etag);
       for await (const chunk of source.body) {
         position += chunk.length;
         fruitless = 0;
@@ -60,6 +60,30 @@ export async function* readThrough(
     deps.log.info('The source broke off and is opened again.', { position, fruitless });
     await deps.clock.sleep(pauseMs);
     source = undefined;
+  }
+}
+
+/**
+ * Opens a source to go on at byte `position`. The byte before it is asked for as well and passed over: where the length
+ * is not known, `position` may be the very end, and no server has a range that starts there.
+ */
+export async function reopen(
+  sources: Pick<Ports['sources'], 'open'>,
+  url: string,
+  position: number,
+  etag: string | undefined,
+): Promise<OpenedSource> {
+  const start = Math.max(position - 1, 0);
+  const opened = await sources.open(url, { start, ...(etag === undefined ? {} : { ifRange: etag }) });
+  return position === start ? opened : { ...opened, body: withoutFirst(opened.body) };
+}
+
+async function* withoutFirst(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+  let passed = false;
+  for await (const chunk of body) {
+    const rest = passed ? chunk : chunk.subarray(1);
+    passed ||= chunk.length > 0;
+    if (rest.length > 0) yield rest;
   }
 }
 
