@@ -7,8 +7,8 @@ import { print, printJson, say } from './terminal.ts';
 import { watchBatch } from './watchBatch.ts';
 
 /** Watches a batch to its end; whoever stops watching is told that it goes on, and how to watch it again. */
-export async function waitForEnd(target: Target, id: string): Promise<BatchWithErrorsView> {
-  const howToGoOn = `${target.whenLeft} To watch it again:\n  ${target.command(`get ${id} --watch`)}`;
+export async function waitForEnd(target: Target, id: string, whenLeft = target.whenLeft): Promise<BatchWithErrorsView> {
+  const howToGoOn = `${whenLeft} To watch it again:\n  ${target.command(`get ${id} --watch`)}`;
   onInterrupt(() => howToGoOn);
   try {
     return await watchBatch(target, id);

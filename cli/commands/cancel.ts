@@ -14,7 +14,7 @@ export function cancelCommand() {
     .action(async (id, { wait, json, ...where }) => {
       const target = await findTarget(where, process.env);
       const { body: cancelling } = await target.client.call('cancelBatch', { params: { batch_id: id } });
-      const batch = wait ? await waitForEnd(target, id) : cancelling;
+      const batch = wait ? await waitForEnd(target, id, 'The batch is being cancelled all the same.') : cancelling;
       showBatch(batch, json);
       if (wait && batch.status !== 'cancelled') process.exitCode = EXIT.failure;
       if (json) return;

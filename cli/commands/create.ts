@@ -14,8 +14,8 @@ import { sayNext, showBatch, waitForEnd } from '../waiting.ts';
 export function createCommand() {
   return projectCommand('create', 'Makes a batch of a file here (which is uploaded) or of a URL.', [
     `${PROGRAM} create examples/product-descriptions.jsonl --wait`,
-    `${PROGRAM} create --input-url https://example.com/lines.jsonl --type COMPLETIONS --window 2h`,
-    `${PROGRAM} create lines.jsonl --api URL --key KEY --callback https://example.com/hook --metadata team=search`,
+    `${PROGRAM} create --input-url https://…/lines.jsonl --type COMPLETIONS --window 2h`,
+    `${PROGRAM} create lines.jsonl --api URL --key KEY --callback https://…/hook --metadata team=search`,
   ])
     .argument('[file]', 'JSONL file, plain or gzip')
     .option('--input-url <url>', 'https://…, s3://bucket/key or file://file_… (see upload) instead of a file')

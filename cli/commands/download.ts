@@ -1,7 +1,7 @@
 import { PROGRAM, projectCommand, wholeNumber } from '../command.ts';
 import { downloadPartial, downloadResults, type SavedFile } from '../downloadResults.ts';
 import { onInterrupt } from '../interruption.ts';
-import { findTarget, type Target } from '../target.ts';
+import { findTarget, quoted, type Target } from '../target.ts';
 import { bytesText, count, localTime, print, printJson, say, tableText } from '../terminal.ts';
 
 // The snapshot of a batch with gigabytes of results takes minutes.
@@ -23,7 +23,9 @@ export function downloadCommand() {
     )
     .action(async (id, { out, partial, waitSeconds, json, ...where }) => {
       const target = await findTarget(where, process.env);
-      onInterrupt(() => `Stopped. The download goes on where it was: ${target.command(`download ${id} --out ${out}`)}`);
+      onInterrupt(
+        () => `Stopped. The download goes on where it was: ${target.command(`download ${id} --out ${quoted(out)}`)}`,
+      );
       const { files, asOf } = partial
         ? await partialOrWhole(target, id, out, Number(waitSeconds) * 1000)
         : { files: await downloadResults(target.client, id, out), asOf: undefined };

@@ -67,14 +67,14 @@ describe('a command that is called wrongly says how and ends with 64', () => {
     [['get', 'a', 'b'], /too many arguments/],
     [['create'], /a file, or --input-url/],
     [['create', 'none.jsonl'], /none\.jsonl cannot be read/],
-    [['create', '--input-url', 'https://x'], /--type COMPLETIONS or EMBEDDINGS/],
+    [['create', '--input-url', 'https://127.0.0.1:9'], /--type COMPLETIONS or EMBEDDINGS/],
     [['create', 'package.json', '--window', '8d'], /from 1 minute to 7 days/],
     [['create', 'package.json', '--metadata', 'team'], /key=value/],
     [['verify'], /--receipt FILE/],
     [['verify', '--receipt', 'package.json'], /package\.json is no receipt/],
     [['keys', 'create', '--name', 'n', '--expires', 'soon'], /ISO 8601/],
-    [['list', '--api', 'ftp://x', '--key', 'k'], /it must be https/],
-    [['list', '--api', 'https://x', '--data', 'd'], /one of them/],
+    [['list', '--api', 'ftp://127.0.0.1', '--key', 'k'], /it must be https/],
+    [['list', '--api', 'https://127.0.0.1:9', '--data', 'd'], /one of them/],
   ])('%j', async (args, message) => {
     const error = await thrown(args);
     expect(error instanceof UsageError || error instanceof CommanderError).toBe(true);
