@@ -15,9 +15,16 @@ const SERVICE_ERRORS = [
 ];
 
 /**
+ * The function's process died: out of memory, mostly. `Lambda.Unknown` is what older runtimes report for all of it
+ * (https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html).
+ */
+const DEATHS = ['Runtime.ExitError', 'Runtime.OutOfMemory', 'Lambda.Unknown'];
+
+/**
  * A task that runs one function. Its state is the function's input and its answer the next state. A throttle waits up
  * to about 20 minutes, since it only says that the account is busy; a failure of the function about 4 minutes, the
- * length of a hiccup of DynamoDB or S3.
+ * length of a hiccup of DynamoDB or S3. After a death the first tries come soon, since waiting cures none: a line that
+ * kills its worker has done so five times (`workerDeaths.ts`) within 13 s; all of them take about 6 minutes.
  */
 export function lambdaStep(scope: Construct, id: string, fn: lambda.Function): tasks.LambdaInvoke {
   const step = tasks.LambdaInvoke.jsonPath(scope, id, {
@@ -36,6 +43,14 @@ export function lambdaStep(scope: Construct, id: string, fn: lambda.Function): t
     jitterStrategy: sfn.JitterType.FULL,
   });
   step.addRetry({ errors: FINAL_ERRORS, maxAttempts: 0 });
+  step.addRetry({
+    errors: DEATHS,
+    interval: Duration.seconds(1),
+    backoffRate: 1.5,
+    maxAttempts: 14,
+    maxDelay: Duration.minutes(1),
+    jitterStrategy: sfn.JitterType.FULL,
+  });
   step.addRetry({
     errors: [sfn.Errors.TASKS_FAILED, sfn.Errors.TIMEOUT],
     interval: Duration.seconds(2),

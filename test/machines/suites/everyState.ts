@@ -16,6 +16,8 @@ const SERVICE_ERRORS = [
 ];
 const SERVICE_TRIES = 24;
 const FAULT_TRIES = 8;
+const DEATHS = ['Runtime.ExitError', 'Runtime.OutOfMemory', 'Lambda.Unknown'];
+const DEATH_TRIES = 14;
 
 /** Tries, and what is left to do, for every Task, Map and Wait state of the machines. */
 async function waysTo(stage: Stage): Promise<Record<MachineName, Record<string, Way>>> {
@@ -108,6 +110,7 @@ export function everyStateSuite(stage: () => Stage): void {
         expect(rules, name).toEqual([
           [SERVICE_ERRORS, SERVICE_TRIES],
           [FINAL_ERRORS, 0],
+          [DEATHS, DEATH_TRIES],
           [['States.TaskFailed', 'States.Timeout'], FAULT_TRIES],
         ]);
       });
@@ -127,14 +130,17 @@ export function everyStateSuite(stage: () => Stage): void {
       });
     });
 
-    test(`is tried ${FAULT_TRIES} times more after a failure of its function or a timeout`, async () => {
+    test.each([
+      [FAULT_TRIES, 'a failure of its function or a timeout', [FAULT, 'Sandbox.Timedout', 'States.Timeout']],
+      [DEATH_TRIES, 'the death of its process', DEATHS],
+    ])('is tried %i times more after %s', async (tries, _, errors) => {
       await forEach(['Task'], async (machine, name, way) => {
-        for (const error of [FAULT, 'Sandbox.Timedout', 'Lambda.Unknown', 'States.Timeout']) {
-          const failed = Array<Reply>(FAULT_TRIES).fill(fails(error));
+        for (const error of errors) {
+          const failed = Array<Reply>(tries).fill(fails(error));
           const played = await tryOut(machine, way, [...failed, way.done]);
-          expect(played, `${name}, ${error}`).toMatchObject({ status: 'SUCCEEDED', tries: FAULT_TRIES + 1 });
+          expect(played, `${name}, ${error}`).toMatchObject({ status: 'SUCCEEDED', tries: tries + 1 });
           const forGood = await tryOut(machine, way, fails(error));
-          expect(forGood.tries, `${name}, ${error}`).toBe(FAULT_TRIES + 1);
+          expect(forGood.tries, `${name}, ${error}`).toBe(tries + 1);
           expectFailed(name, error, forGood);
         }
       });
