@@ -34,6 +34,8 @@ export type LocalRunOptions = {
    * (`FunctionsWorkflowFinalizeBatch`): what takes hours and gigabytes in truth is tried out in seconds and megabytes.
    */
   functions?: Record<string, { timeoutSeconds?: number; memoryMb?: number }>;
+  /** False: no schedule fires, so that only the test's own checks and sweeps run. */
+  schedules?: boolean;
   /** Merged into the settings of the stage `local`. */
   settings?: Record<string, unknown>;
   /** Where `MODEL_API_KEY` is looked up. */
@@ -53,8 +55,19 @@ export type LocalRun = {
   pid: number;
   /** What answers the lines, for people. */
   models: string;
+  backstage: Backstage;
   /** Stops everything; what is on disk is what the next run on the folder starts from. */
   close(): Promise<void>;
+};
+
+/** What whoever runs the stack in an account can reach beside the API. */
+export type Backstage = {
+  /** Region, credentials and endpoints, under the SDK's own names. */
+  environment: Record<string, string>;
+  /** The stack's. */
+  outputs: Record<string, string>;
+  /** Invokes a function by its logical id's beginning. */
+  invoke(logicalId: string, event: unknown): Promise<InvocationResult>;
 };
 
 /** Starts the whole product on this machine, from the template that would be deployed. */
@@ -65,7 +78,12 @@ export async function startLocalRun(options: LocalRunOptions): Promise<LocalRun>
   await checkPort(options.port);
   const modelsFile = chooseModels(options, folder);
   const plan = await makePlan(options, folder, modelsFile);
-  const { url, demo, apiKey, webhookSecret, operatorKey } = await startServices(options, folder, plan, stack);
+  const { url, demo, apiKey, webhookSecret, operatorKey, stores, backstage } = await startServices(
+    options,
+    folder,
+    plan,
+    stack,
+  );
   folder.publish({
     url,
     api_key: apiKey,
@@ -74,6 +92,7 @@ export async function startLocalRun(options: LocalRunOptions): Promise<LocalRun>
     webhook_secret: webhookSecret,
     demo_receiver_url: demo.receiverUrl,
     pid: process.pid,
+    stores,
   });
   const running = stack.move();
   return {
@@ -86,6 +105,7 @@ export async function startLocalRun(options: LocalRunOptions): Promise<LocalRun>
     dataDir: folder.path,
     pid: process.pid,
     models: describeModels(modelsFile),
+    backstage,
     close: () => running.disposeAsync(),
   };
 }
@@ -155,17 +175,18 @@ async function startServices(
     s3: { endpoint: s3.url, credentials },
   });
   stack.defer(() => sfn.close());
+  const environment = {
+    AWS_REGION: REGION,
+    AWS_ACCESS_KEY_ID: credentials.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
+    AWS_ENDPOINT_URL_DYNAMODB: dynamodb.url,
+    AWS_ENDPOINT_URL_S3: s3.url,
+    AWS_ENDPOINT_URL_SECRETS_MANAGER: secrets.url,
+    AWS_ENDPOINT_URL_SFN: sfn.url,
+  };
   functions = startFunctions({
     functions: plan.functions,
-    environment: {
-      AWS_REGION: REGION,
-      AWS_ACCESS_KEY_ID: credentials.accessKeyId,
-      AWS_SECRET_ACCESS_KEY: credentials.secretAccessKey,
-      AWS_ENDPOINT_URL_DYNAMODB: dynamodb.url,
-      AWS_ENDPOINT_URL_S3: s3.url,
-      AWS_ENDPOINT_URL_SECRETS_MANAGER: secrets.url,
-      AWS_ENDPOINT_URL_SFN: sfn.url,
-    },
+    environment,
     logDir: dir('logs'),
     // Workers spend most of their time waiting for models; more than two a core only adds memory.
     maxConcurrency: Math.max(2, Math.min(8, 2 * availableParallelism())),
@@ -188,9 +209,35 @@ async function startServices(
   );
   stack.defer(() => demo.close());
   folder.ports.write({ s3: Number(new URL(s3.url).port), demo: Number(new URL(demo.url).port) });
-  const schedules = startSchedules(plan.schedules, invoke);
+  const schedules = startSchedules(options.schedules === false ? [] : plan.schedules, invoke);
   stack.defer(() => schedules.close());
-  return { url: api.url, demo, operatorKey, ...keys };
+  const stores = {
+    dynamodb_url: dynamodb.url,
+    s3_url: s3.url,
+    region: REGION,
+    access_key_id: credentials.accessKeyId,
+    secret_access_key: credentials.secretAccessKey,
+    table: outputOf(plan, 'TableName'),
+    bucket: outputOf(plan, 'BucketName'),
+  };
+  const backstage: Backstage = {
+    environment,
+    outputs: plan.outputs,
+    invoke: (logicalId, event) => invoke(arnOf(plan, logicalId), event),
+  };
+  return { url: api.url, demo, operatorKey, stores, backstage, ...keys };
+}
+
+function arnOf({ functions }: LocalPlan, logicalId: string): string {
+  const found = functions.find((each) => each.logicalId.startsWith(logicalId));
+  if (!found) throw new Error(`The stack has no function ${logicalId}`);
+  return found.arn;
+}
+
+function outputOf({ outputs }: LocalPlan, name: string): string {
+  const value = outputs[name];
+  if (value === undefined) throw new Error(`The stack has no output ${name}`);
+  return value;
 }
 
 function isPortTaken(error: unknown): boolean {
@@ -232,9 +279,9 @@ async function readOperatorKey(
 ): Promise<string> {
   const client = new SecretsManagerClient({ endpoint, region: REGION, credentials });
   const { SecretString } = await client.send(
-    new GetSecretValueCommand({ SecretId: plan.outputs.OperatorKeySecretArn }),
+    new GetSecretValueCommand({ SecretId: outputOf(plan, 'OperatorKeySecretArn') }),
   );
   client.destroy();
-  if (!SecretString) throw new Error('The stack has no operator key under the output OperatorKeySecretArn');
+  if (!SecretString) throw new Error('The secret under the output OperatorKeySecretArn holds no operator key');
   return SecretString;
 }

@@ -15,5 +15,17 @@ export const RunInfoSchema = z.object({
   /** Takes notifications and checks their signatures: a `callback_url` for trying things out. */
   demo_receiver_url: z.string(),
   pid: z.int(),
+  /** In the file alone: where its stores are, for the operator's own tools. */
+  stores: z
+    .object({
+      dynamodb_url: z.string(),
+      s3_url: z.string(),
+      region: z.string(),
+      access_key_id: z.string(),
+      secret_access_key: z.string(),
+      table: z.string(),
+      bucket: z.string(),
+    })
+    .optional(),
 });
 export type RunInfo = z.infer<typeof RunInfoSchema>;
