@@ -32,9 +32,9 @@ beforeAll(async () => {
       agents: { '*': { model: 'default' } },
     }),
     settings: {
-      // Several shards even where there are few lines.
-      shards: { minLines: 5 },
-      worker: { retryBaseMs: 10, retryMaxMs: 50, controlEverySeconds: 1, settleSeconds: 2, commitLines: 5 },
+      // Two or three shards for the tests with many lines.
+      shards: { minLines: 20 },
+      worker: { retryBaseMs: 10, retryMaxMs: 50, controlEverySeconds: 1, settleSeconds: 2, commitEverySeconds: 1 },
     },
   });
   client = createBatchClient(run.url, run.apiKey);
@@ -149,13 +149,13 @@ describe('a retry of lines that failed', () => {
   });
 
   test('can be retried itself, with and without merge, until nothing is left', async () => {
-    const lines = kindsOf(50, (index) => ['fine', 'shy', 'odd', 'fine', 'slow'][index % 5] ?? '');
+    const lines = kindsOf(20, (index) => ['fine', 'shy', 'odd', 'fine', 'slow'][index % 5] ?? '');
     refused.add('shy').add('odd').add('slow');
     const first = await runBatch(lines.map(text).join('\n'));
     refused.delete('shy');
     const [plain, merged] = await Promise.all([retry(first.id), retry(first.id, { merge: true })]);
-    expect(plain.request_counts).toEqual({ total: 30, completed: 10, failed: 20 });
-    expect(merged.request_counts).toEqual({ total: 50, completed: 30, failed: 20 });
+    expect(plain.request_counts).toEqual({ total: 12, completed: 4, failed: 8 });
+    expect(merged.request_counts).toEqual({ total: 20, completed: 12, failed: 8 });
 
     refused.delete('odd');
     const [plainOfPlain, mergedOfPlain, plainOfMerged, mergedOfMerged] = await Promise.all([
@@ -173,7 +173,7 @@ describe('a retry of lines that failed', () => {
 
     refused.delete('slow');
     const whole = await retry(mergedOfMerged.id, { merge: true });
-    expect(whole).toMatchObject({ request_counts: { total: 50, completed: 50, failed: 0 }, has_errors_file: false });
+    expect(whole).toMatchObject({ request_counts: { total: 20, completed: 20, failed: 0 }, has_errors_file: false });
     expect(await outputIds(whole)).toEqual(lines.map(({ id }) => id));
     expect(await askRetry(whole.id)).toMatchObject({ status: 409, body: { error: 'conflict' } });
   });
