@@ -50,7 +50,7 @@ export async function synthesize({ cacheDir = SYNTH_CACHE, modelsFile, settings 
   }
   mkdirSync(cacheDir, { recursive: true });
   // Made aside and put into place whole: another run may be at the same.
-  const making = mkdtempSync(join(cacheDir, 'making-'));
+  const making = mkdtempSync(join(cacheDir, MAKING));
   try {
     const context = { stage: STAGE, models: modelsFile, settings };
     await runSynth({ CDK_OUTDIR: making, CDK_CONTEXT_JSON: JSON.stringify(context) });
@@ -68,13 +68,24 @@ export async function synthesize({ cacheDir = SYNTH_CACHE, modelsFile, settings 
 
 /** Each assembly holds every bundle, about 25 MB. */
 const KEPT_ASSEMBLIES = 8;
+const MAKING = 'making-';
+/** A synth takes seconds: what is older was left behind by one that was killed. */
+const ABANDONED_AFTER_MS = 3_600_000;
 
 function dropOldest(cacheDir: string): void {
   const byAge = readdirSync(cacheDir)
-    .filter((name) => !name.startsWith('making-'))
-    .map((name) => ({ path: join(cacheDir, name), usedMs: statSync(join(cacheDir, name)).mtimeMs }))
+    .flatMap((name) => {
+      const path = join(cacheDir, name);
+      // Another run may have put it into place, or dropped it, just now.
+      const usedMs = statSync(path, { throwIfNoEntry: false })?.mtimeMs;
+      return usedMs === undefined ? [] : [{ name, path, usedMs }];
+    })
     .sort((a, b) => b.usedMs - a.usedMs);
-  for (const { path } of byAge.slice(KEPT_ASSEMBLIES)) rmSync(path, { recursive: true, force: true });
+  const made = byAge.filter(({ name }) => !name.startsWith(MAKING)).slice(KEPT_ASSEMBLIES);
+  const abandoned = byAge.filter(
+    ({ name, usedMs }) => name.startsWith(MAKING) && usedMs < Date.now() - ABANDONED_AFTER_MS,
+  );
+  for (const { path } of [...made, ...abandoned]) rmSync(path, { recursive: true, force: true });
 }
 
 /** The models file counts by what is in it: where it lies leaves no trace in the assembly. */

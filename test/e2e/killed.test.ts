@@ -240,4 +240,4 @@ test('whatever moment it is killed at, every accepted batch ends as it should, a
   const { body } = await client.call('GET', '/batches');
   expect((body.batches as { id: string }[]).map(({ id }) => id).sort()).toEqual([...batches.keys()].sort());
   expect(await system.stop()).toBe(0);
-}, 180_000);
+}, 600_000);

@@ -45,14 +45,16 @@ export function createClient(system: System, signal: AbortSignal) {
   async function call(
     method: string,
     path: string,
-    options: { body?: unknown; idempotencyKey?: string } = {},
+    options: { body?: unknown; idempotencyKey?: string; asOperator?: true } = {},
   ): Promise<Answer> {
     return outlast(`${method} ${path}`, async (info) => {
       const answer = await fetch(info.url + path, {
         method,
         signal,
         headers: {
-          authorization: `Bearer ${info.api_key}`,
+          ...(options.asOperator
+            ? { 'users-management-key': info.management_key }
+            : { authorization: `Bearer ${info.api_key}` }),
           ...(options.body === undefined ? {} : { 'content-type': 'application/json' }),
           ...(options.idempotencyKey === undefined ? {} : { 'idempotency-key': options.idempotencyKey }),
         },

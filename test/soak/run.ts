@@ -136,12 +136,19 @@ async function clients(scene: Scene, random: Random, slot: number, { openBatches
   }
 }
 
+/** So many model calls, or the end of a batch: a system that is slow is not killed before it has come to anything. */
+const PROGRESS_CALLS = 40;
+
 /** Restarts of the system and outages of the model. */
 async function operate(scene: Scene, random: Random, { restartSeconds }: SoakOptions): Promise<void> {
   const { system, model, signal } = scene;
   const pause = (least: number, most: number) => sleep(random.int(least * 1000, most * 1000), undefined, { signal });
+  const ended = () => [...scene.books.values()].filter((known) => known.ended).length;
   for (;;) {
+    const before = { calls: model.totals.calls, ended: ended() };
     await pause(...restartSeconds);
+    while (!scene.isClosing() && model.totals.calls < before.calls + PROGRESS_CALLS && ended() === before.ended)
+      await pause(0, 1);
     if (scene.isClosing()) return;
     const event = random.weighted({ kill: 5, stop: 3, outage: 3, kill_at_start: 1 });
     if (event === 'outage') {
@@ -157,10 +164,14 @@ async function operate(scene: Scene, random: Random, { restartSeconds }: SoakOpt
   }
 }
 
-/** Reads batches that have ended again and again. */
+/** Reads batches that have ended again and again, and has the operator look beside the schedule. */
 async function doubt(scene: Scene, random: Random): Promise<void> {
   while (!scene.isClosing()) {
     await sleep(random.int(300, 1_500), undefined, { signal: scene.signal });
+    if (random.chance(0.1)) {
+      const { status, body } = await scene.client.call('GET', '/batches/check-batches', { asOperator: true });
+      if (status !== 200) throw new Violation(undefined, `The check answered ${status}: ${JSON.stringify(body)}`);
+    }
     const ended = [...scene.books.values()].filter((known) => known.ended);
     if (ended.length > 0) await checkAgain(scene, random.pick(ended));
   }
