@@ -14,9 +14,9 @@ export type WireBatch = {
 };
 
 const ENDED = ['completed', 'failed', 'expired', 'cancelled'];
-const POLL_MS = 50;
 
-export function createBatchClient(url: string, apiKey: string) {
+/** Where many wait at once they look less often, or what they wait for gets no processor. */
+export function createBatchClient(url: string, apiKey: string, pollMs = 50) {
   const call = async (method: string, path: string, body?: unknown, headers: Record<string, string> = {}) => {
     const answer = await fetch(url + path, {
       method,
@@ -56,7 +56,7 @@ export function createBatchClient(url: string, apiKey: string) {
     for (;;) {
       const batch = await get(id);
       if (is(batch)) return batch;
-      await pause(POLL_MS);
+      await pause(pollMs);
     }
   }
 
