@@ -3,8 +3,7 @@ import type { Ports } from '../ports.ts';
 
 /**
  * Starts the next execution of the notification machine for a batch that has ended. The number is taken first, so that
- * of two that try at once only one starts an execution; a start that fails is found by the check, which takes another
- * number.
+ * of two that try at once only one starts an execution; a start that fails is found by the check.
  */
 export async function announceEnd(
   deps: Pick<Ports, 'batches' | 'workflow' | 'log'>,
@@ -13,7 +12,7 @@ export async function announceEnd(
   if ((await deps.batches.takeNotification(head, head.notification)) === 'superseded') return 'superseded';
   try {
     const started = await deps.workflow.startNotification(head, head.notification + 1);
-    // A name that was used before starts nothing; the check takes the next number.
+    // A name that was used before starts nothing: the check will take the next number.
     return started === 'started' ? 'started' : 'failed';
   } catch (error) {
     deps.log.warn('The notification was not started; the check will', { batchId: head.batchId, error });

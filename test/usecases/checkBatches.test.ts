@@ -393,16 +393,36 @@ describe('the check of ended batches', () => {
     expect(notification(head, 3)).toBeUndefined();
   });
 
-  test('starts one whose number was taken and not used, and takes the next where a number is used up', async () => {
+  test('starts one whose number was taken and not used under that number, twice at once only once', async () => {
+    const head = await open('succeeded', { status: 'completed', notification: 4 });
+    await Promise.all([checkBatches(world), checkBatches(world)]);
+    expect([...world.workflow.executions.keys()].filter((name) => name.includes('-notify-'))).toEqual([
+      `${head.batchId}-notify-4`,
+    ]);
+    expect(await headOf(world, head)).toMatchObject({ notification: 4 });
+  });
+
+  test('goes on to the number after one that was used up', async () => {
     const head = await open('succeeded', { status: 'completed', notification: 1 });
+    world.workflow.executions.set(`${head.batchId}-notify-1`, 'failed');
     world.workflow.executions.set(`${head.batchId}-notify-2`, 'succeeded');
     expect(await checkBatches(world)).toMatchObject({ unchanged: 1 });
     later(150);
     expect(await checkBatches(world)).toMatchObject({ notified: 1, batches: [{ reason: 'notification_lost' }] });
     expect(notification(head, 3)).toBe('running');
-    const other = await open('succeeded', { status: 'completed', notification: 4 });
-    expect(await checkBatches(world)).toMatchObject({ batches: [{ reason: 'notification_not_started' }] });
-    expect(notification(other, 5)).toBe('running');
+  });
+
+  test('looks ever less often at one that is lost again and again', async () => {
+    const head = await open('succeeded', { status: 'completed' });
+    const pauses: number[] = [];
+    for (let number = 1; number <= 9; number++) {
+      expect(await checkBatches(world)).toMatchObject({ notified: 1 });
+      world.workflow.executions.set(`${head.batchId}-notify-${number}`, 'failed');
+      let seconds = 0;
+      for (; (await world.batches.listDue(world.clock.now(), 1)).length === 0; seconds += 100) later(100);
+      pauses.push(seconds);
+    }
+    expect(pauses).toEqual([100, 100, 200, 400, 800, 1_600, 3_200, 3_600, 3_600]);
   });
 
   test.each([

@@ -1,3 +1,5 @@
+import type { CheckReason } from '../../contract/checkView.ts';
+import { pauseAfterIdleAttempts } from '../../domain/attempts.ts';
 import type { BatchHead, BatchRef } from '../../domain/batch.ts';
 import { isEnded } from '../../domain/batchStatus.ts';
 import { announceEnd } from '../announceEnd.ts';
@@ -43,12 +45,19 @@ async function checkNotification(deps: CheckDeps, head: BatchHead): Promise<Look
     await batches.setDue(head, undefined);
     return UNCHANGED;
   }
-  const now = clock.now();
-  const lookAgainMs = settings.check.lookAgainSeconds * 1000;
-  await batches.setDue(head, Math.max(now, head.delivery?.nextAttemptAt ?? 0) + lookAgainMs);
-  const execution =
-    head.notification === 0 ? 'not_found' : await workflow.describeNotification(head.batchId, head.notification);
-  if (execution === 'running' || (await announceEnd(deps, head)) !== 'started') return UNCHANGED;
-  const reason = execution === 'not_found' ? 'notification_not_started' : 'notification_lost';
-  return { did: 'notified', id: head.batchId, from: head.status, to: head.status, reason };
+  const { batchId, notification, status } = head;
+  const moved = (reason: CheckReason): Look => ({ did: 'notified', id: batchId, from: status, to: status, reason });
+  // One that is lost again and again is looked at ever less often.
+  const pauseSeconds = pauseAfterIdleAttempts(notification, settings.check.lookAgainSeconds);
+  await batches.setDue(head, Math.max(clock.now(), head.delivery?.nextAttemptAt ?? 0) + pauseSeconds * 1000);
+  if (notification === 0)
+    return (await announceEnd(deps, head)) === 'started' ? moved('notification_not_started') : UNCHANGED;
+  const execution = await workflow.describeNotification(batchId, notification);
+  if (execution === 'running') return UNCHANGED;
+  // Taken, and perhaps about to be started: under its own number, which starts it once whoever else does.
+  if (execution === 'not_found')
+    return (await workflow.startNotification(head, notification)) === 'started'
+      ? moved('notification_not_started')
+      : UNCHANGED;
+  return (await announceEnd(deps, head)) === 'started' ? moved('notification_lost') : UNCHANGED;
 }
