@@ -62,8 +62,9 @@ export class BatchAlarms extends Construct {
     this.alarm('ExecutionsFail', {
       says: 'Executions of the batch machine fail again and again: a step meets the same fault in each attempt.',
       metric: batch.metricFailed(hour),
-      // One batch that never gets anywhere fails five times before it is given up; fewer are hiccups that were mended.
-      from: 5,
+      // One batch that never gets anywhere fails four times, in some 30 minutes, before its fifth attempt gives it up;
+      // fewer are hiccups that were mended.
+      from: 4,
     });
     this.alarm('ExecutionsTimeOut', {
       says: 'An execution of the batch machine ran for its whole nine days, which no batch should take.',
