@@ -10,12 +10,16 @@ export type TestLine = 'runnable' | 'blank' | 'bad';
 
 export type LaidDown = { head: BatchHead; ranges: ShardRange[]; plan: Plan };
 
-/** Writes an input of such lines and the plan that Validate makes of it, in shards of `shardLines` lines. */
+/**
+ * Writes an input of such lines and the plan that Validate makes of it, in shards of `shardLines` lines. `kept`: how many
+ * results a retry takes over; their lines are blank here.
+ */
 export async function layDown(
   world: BatchWorld,
   head: BatchHead,
   lines: TestLine[],
   shardLines: number,
+  kept = 0,
 ): Promise<LaidDown> {
   const texts = lines.map((line, index) =>
     line === 'blank' ? '' : line === 'bad' ? '[]' : JSON.stringify({ custom_id: customId(index + 1), method: 'POST' }),
@@ -55,13 +59,14 @@ export async function layDown(
     lines: runnable + bad.length,
     runnable,
     ...(bad.length > 0 ? { invalid: { key: invalidKey, bytes: segment.length, lines: bad.length } } : {}),
+    ...(kept > 0 ? { kept } : {}),
     input: { bytes: starts.at(-1) ?? 0, sha256: 'input-sha' },
   };
   await world.files.put(plan.key, ranges.map((range) => `${JSON.stringify(range)}\n`).join(''));
   await world.batches.setInput(head, 1, { key: inputKey, bytes: plan.input.bytes, etag });
   const moved = await world.batches.move(head, 'in_progress', {
     now: world.clock.now(),
-    change: { plan, requestCounts: { total: plan.lines, completed: 0, failed: bad.length } },
+    change: { plan, requestCounts: { total: plan.lines + kept, completed: kept, failed: bad.length } },
   });
   if (moved.result !== 'moved') throw new Error(`The batch did not move: ${moved.result}`);
   return { head: moved.head, ranges, plan };

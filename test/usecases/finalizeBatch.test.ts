@@ -390,8 +390,13 @@ describe('finalizing beside others', () => {
     };
     expect(await finalizeBatch(slow, step(head), PLENTY)).toMatchObject({ next: 'end' });
     const ended = await headOf(world, head);
-    expect(ended).toMatchObject({ status: 'completed', outputFile: { key: objectKeys.output(head, 2) } });
+    expect(ended).toMatchObject({
+      status: 'completed',
+      outputFile: { key: objectKeys.output(head, 2) },
+      lineIndex: { key: objectKeys.lineIndex(head, 2) },
+    });
     expect(await world.files.info(objectKeys.output(head, 1))).toBeUndefined();
+    expect(await world.files.info(objectKeys.lineIndex(head, 1))).toBeUndefined();
     expect(await readText(world, ended.outputFile?.key)).toContain(goodLine(head, 1));
   });
 
