@@ -20,6 +20,12 @@ import { REGION } from './template/localNames.ts';
 import type { LocalPlan } from './template/plan.ts';
 import { planFromAssembly } from './template/readTemplate.ts';
 
+/**
+ * What may run longer than the API's functions takes in content of any size and shape, and may die of it: it gets a process
+ * of its own.
+ */
+const LONGEST_IN_A_THREAD_SECONDS = 60;
+
 export type LocalRunOptions = {
   /** Holds everything; the same folder carries on where the last run ended. */
   dataDir: string;
@@ -127,7 +133,7 @@ async function makePlan(options: LocalRunOptions, folder: DataFolder, modelsFile
   const plan = planFromAssembly(readAssembly(dir));
   const functions = plan.functions.map((each) => {
     const changed = Object.entries(options.functions ?? {}).find(([id]) => each.logicalId.startsWith(id));
-    return { ...each, ...changed?.[1] };
+    return { ...each, ...changed?.[1], ownProcess: each.timeoutSeconds > LONGEST_IN_A_THREAD_SECONDS };
   });
   return { ...plan, functions, secrets: fillModelKeys(plan.secrets, plan.functions, environment) };
 }

@@ -4,18 +4,36 @@ import { parentPort, workerData } from 'node:worker_threads';
 import type { FromSandbox, InvocationError, SandboxData, ToSandbox } from './invocation.ts';
 
 /**
- * Runs inside a sandbox's thread: loads the bundle once, then answers one invocation at a time, as Lambda's Node
+ * Runs inside a sandbox's thread or process: loads the bundle once, then answers one invocation at a time, as Lambda's Node
  * runtime does.
  */
-const port = parentPort;
-if (!port) throw new Error('bootstrap.ts runs in a worker thread');
-// Handed over by sandbox.ts, which builds it as SandboxData.
-const data = workerData as SandboxData;
+const port = parentPort ? threadPort(parentPort) : processPort();
+// Handed over by carrier.ts, which builds it as SandboxData.
+const data = (parentPort ? workerData : JSON.parse(process.argv[2] ?? '')) as SandboxData;
 const logStreamName = `local/[$LATEST]${randomUUID().replaceAll('-', '')}`;
 
 type Handler = (event: unknown, context: unknown) => unknown;
 
-const send = (message: FromSandbox) => port.postMessage(message);
+type Port = { send(message: FromSandbox): void; listen(listener: (message: ToSandbox) => void): void };
+
+function threadPort(own: NonNullable<typeof parentPort>): Port {
+  return {
+    send: (message) => own.postMessage(message),
+    listen: (listener) => own.on('message', listener),
+  };
+}
+
+function processPort(): Port {
+  if (!process.send) throw new Error('bootstrap.ts runs in a worker thread or a forked process');
+  // Whoever runs the host ends it; a process without a host has nothing to do, however the host ended.
+  process.on('disconnect', () => process.exit());
+  // Ctrl+C in a terminal reaches this process as well: the host takes its time to end in order.
+  process.on('SIGINT', () => undefined);
+  return {
+    send: (message) => void process.send?.(message),
+    listen: (listener) => process.on('message', (message) => listener(message as ToSandbox)),
+  };
+}
 
 function describe(thrown: unknown): InvocationError {
   if (thrown instanceof Error) {
@@ -55,16 +73,16 @@ async function invoke(handler: Handler, message: ToSandbox): Promise<void> {
   const { requestId } = message;
   try {
     const answer = await handler(JSON.parse(message.event), contextOf(message));
-    send({ type: 'answer', requestId, payload: JSON.stringify(answer) ?? 'null' });
+    port.send({ type: 'answer', requestId, payload: JSON.stringify(answer) ?? 'null' });
   } catch (thrown) {
-    send({ type: 'failed', requestId, error: describe(thrown) });
+    port.send({ type: 'failed', requestId, error: describe(thrown) });
   }
 }
 
 try {
   const handler = await loadHandler();
-  port.on('message', (message: ToSandbox) => void invoke(handler, message));
-  send({ type: 'ready' });
+  port.listen((message) => void invoke(handler, message));
+  port.send({ type: 'ready' });
 } catch (thrown) {
-  send({ type: 'init_failed', error: describe(thrown) });
+  port.send({ type: 'init_failed', error: describe(thrown) });
 }

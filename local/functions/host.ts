@@ -13,6 +13,8 @@ export type HostedFunction = {
   timeoutSeconds: number;
   memoryMb: number;
   reservedConcurrency?: number | undefined;
+  /** Runs in processes instead of threads: what kills one then kills nothing else. */
+  ownProcess?: boolean | undefined;
 };
 
 export type FunctionHostOptions = {
@@ -24,7 +26,7 @@ export type FunctionHostOptions = {
   maxConcurrency: number;
   /** An idle sandbox is given back after this long… */
   idleMs?: number;
-  /** …and the longest idle at once while there are more than these. Each holds about 20 MB. */
+  /** …and the longest idle at once while there are more than these. Each holds 20 MB, or 80 with a process of its own. */
   maxIdle?: number;
 };
 
@@ -59,7 +61,7 @@ function environmentOf(hosted: HostedFunction, common: Record<string, string>): 
   };
 }
 
-/** Hosts the template's functions in worker threads. Nothing is started before it is invoked. */
+/** Hosts the template's functions in worker threads and processes. Nothing is started before it is invoked. */
 export function startFunctions(options: FunctionHostOptions): FunctionHost {
   const { idleMs = 60_000, maxIdle = 10 } = options;
   const pools = new Map<string, Pool>();
@@ -90,6 +92,7 @@ export function startFunctions(options: FunctionHostOptions): FunctionHost {
       functionArn: hosted.arn,
       memoryMb: hosted.memoryMb,
       timeoutSeconds: hosted.timeoutSeconds,
+      ownProcess: hosted.ownProcess ?? false,
       environment: environmentOf(hosted, options.environment),
       log,
     });

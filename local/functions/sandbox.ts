@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { Worker } from 'node:worker_threads';
+import { type Carrier, startProcess, startThread } from './carrier.ts';
 import type { FromSandbox, InvocationError, InvocationResult, SandboxData, ToSandbox } from './invocation.ts';
 import { exited, MAX_PAYLOAD_BYTES, responseTooLarge, timedOut } from './invocation.ts';
 import type { LogFile } from './logFile.ts';
@@ -7,6 +7,8 @@ import type { LogFile } from './logFile.ts';
 export type SandboxOptions = SandboxData & {
   environment: Record<string, string>;
   timeoutSeconds: number;
+  /** A process instead of a thread. */
+  ownProcess: boolean;
   log: LogFile;
 };
 
@@ -14,13 +16,13 @@ export type SandboxOptions = SandboxData & {
 const INIT_TIMEOUT_MS = 60_000;
 
 /**
- * One thread that holds a function's bundle and runs one invocation at a time. Once it has timed out, exited or failed
+ * One thread or process that holds a function's bundle and runs one invocation at a time. Once it has timed out, exited or failed
  * to load it is `dead` and never used again.
  */
 export class Sandbox {
   dead = false;
   idleSince = Date.now();
-  private readonly worker: Worker;
+  private readonly carrier: Carrier;
   private readonly options: SandboxOptions;
   private readonly ready: Promise<InvocationError | undefined>;
   private current: { requestId: string; end(result: InvocationResult): void } | undefined;
@@ -29,25 +31,16 @@ export class Sandbox {
   constructor(options: SandboxOptions) {
     this.options = options;
     const { entryFile, handlerExport, functionName, functionArn, memoryMb } = options;
-    this.worker = new Worker(new URL('./bootstrap.ts', import.meta.url), {
-      name: functionName,
-      workerData: { entryFile, handlerExport, functionName, functionArn, memoryMb } satisfies SandboxData,
-      env: options.environment,
-      // The parent's own flags (a test runner's, a debugger's) are not the function's.
-      execArgv: [],
-      stdout: true,
-      stderr: true,
-      // A function's memory is more than its heap, but a heap that passes it would have been killed.
-      resourceLimits: { maxOldGenerationSizeMb: memoryMb, maxYoungGenerationSizeMb: Math.min(32, memoryMb / 8) },
-    });
     this.ready = new Promise((resolve) => {
       this.endOfInit = resolve;
     });
-    this.worker.stdout.on('data', (chunk: Uint8Array) => options.log.write(chunk));
-    this.worker.stderr.on('data', (chunk: Uint8Array) => options.log.write(chunk));
-    this.worker.on('message', (message: FromSandbox) => this.receive(message));
-    this.worker.on('error', (error) => this.die(error instanceof Error ? error.message : String(error)));
-    this.worker.on('exit', (code) => this.die(`exit status ${code}`));
+    this.carrier = (options.ownProcess ? startProcess : startThread)({
+      data: { entryFile, handlerExport, functionName, functionArn, memoryMb },
+      environment: options.environment,
+      onMessage: (message) => this.receive(message),
+      onOutput: (chunk) => options.log.write(chunk),
+      onEnd: (why) => this.die(why),
+    });
   }
 
   async invoke(event: string): Promise<InvocationResult> {
@@ -72,7 +65,7 @@ export class Sandbox {
       };
       this.current = { requestId, end };
       const message: ToSandbox = { requestId, event, deadlineMs: Date.now() + timeoutSeconds * 1000 };
-      this.worker.postMessage(message);
+      this.carrier.send(message);
     });
     this.idleSince = Date.now();
     return result;
@@ -80,7 +73,7 @@ export class Sandbox {
 
   async terminate(): Promise<void> {
     this.dead = true;
-    await this.worker.terminate();
+    await this.carrier.terminate();
   }
 
   private receive(message: FromSandbox): void {
@@ -101,7 +94,6 @@ export class Sandbox {
     }
   }
 
-  /** The thread is gone, or about to be: out of memory, an uncaught error, `process.exit`. */
   private die(why: string): void {
     if (!this.dead) this.options.log.write(`${new Date().toISOString()} ${this.options.functionName} exited: ${why}\n`);
     this.endOfInit(exited('unknown', why));

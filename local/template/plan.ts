@@ -22,6 +22,7 @@ export type FunctionPlan = {
   timeoutSeconds: number;
   memoryMb: number;
   reservedConcurrency: number | undefined;
+  ownProcess?: boolean;
 };
 
 export type TableKey = { AttributeName: string; KeyType: 'HASH' | 'RANGE' };
