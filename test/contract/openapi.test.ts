@@ -6,7 +6,7 @@ import { SettingsSchema } from '../../shared/contract/settings.ts';
 type Operation = {
   operationId: string;
   parameters: { name: string; in: string; required: boolean }[];
-  requestBody?: { content: { 'application/json': { schema: unknown } } };
+  requestBody?: { required: boolean; content: { 'application/json': { schema: unknown } } };
   responses: Record<string, unknown>;
   security: Record<string, unknown>[];
 };
@@ -91,6 +91,11 @@ describe('the OpenAPI document', () => {
       expect('401' in operation.responses).toBe(schemes.length > 0);
       expect(Object.keys(operation.responses)).toContain('500');
     }
+  });
+
+  it('says which route does without its body', () => {
+    const optional = operations.filter(({ operation }) => operation.requestBody?.required === false);
+    expect(optional.map(({ operation }) => operation.operationId)).toEqual(['retryBatch']);
   });
 
   it('shows the same limits that requests are checked by', () => {

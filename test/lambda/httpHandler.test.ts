@@ -113,6 +113,37 @@ describe('a request', () => {
     });
   });
 
+  describe('to a route whose body may be left out', () => {
+    const settings = SettingsSchema.parse({});
+    const authenticate = async () => ({ projectId: 'acme', role: 'owner' as const });
+    const send = async (sent: Sent) => {
+      let seen: unknown;
+      const handler = httpHandler('retryBatch', { settings, log: recordedLog(), authenticate }, async ({ body }) => {
+        seen = body;
+        throw new ApiError('conflict', 'Seen.');
+      });
+      const result = await handler(httpEvent('retryBatch', { params: { batch_id: 'b' }, ...sent }), lambdaContext());
+      return { status: result.statusCode, seen };
+    };
+
+    it.each<[string, Sent]>([
+      ['neither body nor type', {}],
+      ['a type and no body', { rawBody: '', headers: { 'content-type': 'application/json' } }],
+      ['a type of something else and no body', { headers: { 'content-type': 'application/x-www-form-urlencoded' } }],
+      ['an empty object', { body: {} }],
+    ])('is taken with %s', async (_, sent) => {
+      expect(await send(sent)).toEqual({ status: 409, seen: { merge: false } });
+    });
+
+    it.each<[string, Sent, number]>([
+      ['no type', { rawBody: '{}' }, 415],
+      ['no JSON', { rawBody: ' ', headers: { 'content-type': 'application/json' } }, 400],
+      ['null', { rawBody: 'null', headers: { 'content-type': 'application/json' } }, 400],
+    ])('is checked as ever where it has a body: of %s', async (_, sent, status) => {
+      expect(await send(sent)).toEqual({ status, seen: undefined });
+    });
+  });
+
   it('in broken UTF-8 is a 400', async () => {
     const { handler } = filesRoute();
     const event = httpEvent('createUpload', {

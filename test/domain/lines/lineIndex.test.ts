@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
   countLines,
+  FailedLines,
   type LineIndexEntry,
   LineIndexWriter,
   readLineIndex,
@@ -41,6 +42,17 @@ describe('the index of lines', () => {
         expect([...readLineIndex(bytes)]).toEqual(some);
         const errors = some.filter(({ file }) => file === 'e').length;
         expect(countLines(bytes)).toEqual({ output: some.length - errors, errors });
+      }),
+    );
+  });
+
+  test('tells which of the lines asked for have failed', () => {
+    fc.assert(
+      fc.property(entries, fc.array(fc.nat({ max: 4_000 })), (some, asked) => {
+        const failed = new Set(some.filter(({ file }) => file === 'e').map(({ line }) => line));
+        const index = new FailedLines(write(some));
+        const lines = [...new Set([...asked, ...some.map(({ line }) => line)])].sort((a, b) => a - b);
+        expect(lines.filter((line) => index.has(line))).toEqual([...failed]);
       }),
     );
   });
