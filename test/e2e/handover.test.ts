@@ -23,8 +23,8 @@ const OPTIONS = {
     // Steps tell how they ended.
     logLevel: 'INFO',
     fetch: { reserveSeconds: 3 },
-    // At 5 to 25 ms a call a worker does 300 lines in the half of its time in which it takes on calls.
-    worker: { ...TEST_SETTINGS.worker, inFlightStart: 2, inFlightMax: 2 },
+    // At 5 to 25 ms a call a worker does 600 of its 1,000 lines in the half of its time in which it takes on calls.
+    worker: { ...TEST_SETTINGS.worker, inFlightStart: 3, inFlightMax: 3 },
   },
 };
 
@@ -143,7 +143,7 @@ async function expectWhole(batch: WireBatch, name: string, count: number): Promi
 
 /** Runs larger and larger batches until Finalize was too slow for one invocation: how large that is the machine says. */
 async function untilHandedOver(step: string, runBatch: (count: number) => Promise<string>): Promise<void> {
-  for (let count = 1_000; ; count *= 2) {
+  for (let count = 2_000; ; count *= 2) {
     const id = await runBatch(count);
     if ((await answersOf(dataDir, id, step)).length > 1) return;
   }
@@ -160,6 +160,8 @@ describe('a step that takes longer than one invocation', () => {
       expect(fetched.length).toBeGreaterThan(2);
       expect(fetched).toEqual([...fetched.slice(1).map(() => 'fetch'), 'validate']);
       expect(await answersOf(dataDir, id, 'runShard')).toContain('again');
+      // Told just after the batch has ended.
+      await expect.poll(() => answersOf(dataDir, id, 'finalizeBatch'), { timeout: 60_000 }).toContain('end');
       const finalized = await answersOf(dataDir, id, 'finalizeBatch');
       expect(finalized).toEqual([...finalized.slice(1).map(() => 'finalize'), 'end']);
       return id;
