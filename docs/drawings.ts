@@ -1,6 +1,6 @@
 import type { Synthesized } from './drawings/assembly.ts';
 import { drawCheckReasons, drawFunctions, drawRoutes, drawStatuses, drawSteps } from './drawings/contract.ts';
-import { drawMachine } from './drawings/machines.ts';
+import { drawMachine, drawRetries } from './drawings/machines.ts';
 import { drawIndexes, drawObjects, drawRecords } from './drawings/storage.ts';
 
 /** What is drawn from the code's own tables, by the name that stands in the documents' markers. */
@@ -15,6 +15,7 @@ export const DRAWINGS: Record<string, (from: Synthesized) => string> = {
   'batch machine': (from) => drawMachine(from.machine('batch'), from),
   'notification machine': (from) => drawMachine(from.machine('notification'), from),
   'snapshot machine': (from) => drawMachine(from.machine('snapshot'), from),
+  retries: (from) => drawRetries([from.machine('batch'), from.machine('notification'), from.machine('snapshot')]),
   'check reasons': drawCheckReasons,
 };
 

@@ -11,9 +11,17 @@ export type State = {
   Default?: string;
   Choices?: (Rule & { Next: string })[];
   Catch?: { Next: string }[];
+  Retry?: Retrier[];
   SecondsPath?: string;
   Parameters?: { FunctionName: string };
   ItemProcessor?: Definition;
+};
+export type Retrier = {
+  ErrorEquals: string[];
+  MaxAttempts: number;
+  IntervalSeconds?: number;
+  BackoffRate?: number;
+  MaxDelaySeconds?: number;
 };
 export type Rule = { StringEquals?: string; NumericLessThan?: number; And?: Rule[] };
 export type Definition = { StartAt: string; States: Record<string, State> };

@@ -1,4 +1,5 @@
-import type { Definition, Rule, State, Synthesized } from './assembly.ts';
+import type { Definition, Retrier, Rule, State, Synthesized } from './assembly.ts';
+import { codes, table } from './table.ts';
 
 type Edge = { from: string; to: string; label?: string; dotted?: boolean };
 
@@ -60,6 +61,28 @@ function wordOf({ StringEquals, NumericLessThan, And }: Rule): string {
   if (StringEquals !== undefined) return StringEquals;
   if (NumericLessThan !== undefined) return `turn under ${NumericLessThan}`;
   throw new Error('No word stands for this comparison');
+}
+
+/** The retries of every task, which are the same. */
+export function drawRetries(machines: Definition[]): string {
+  const rules = new Set(machines.flatMap(retriesOf).map((retry) => JSON.stringify(retry)));
+  const [only, ...others] = [...rules].map((text) => JSON.parse(text) as Retrier[]);
+  if (!only || others.length > 0) throw new Error('The tasks are retried by different rules');
+  return table(
+    ['errors', 'tries more', 'pause before the first, at most', 'then each time', 'longest'],
+    only.map(({ ErrorEquals, MaxAttempts, IntervalSeconds, BackoffRate, MaxDelaySeconds }) => [
+      codes(ErrorEquals),
+      `${MaxAttempts}`,
+      ...(MaxAttempts === 0 ? ['', '', ''] : [`${IntervalSeconds} s`, `× ${BackoffRate}`, `${MaxDelaySeconds} s`]),
+    ]),
+  );
+}
+
+function retriesOf({ States }: Definition): Retrier[][] {
+  return Object.values(States).flatMap(({ Type, Retry = [], ItemProcessor }) => [
+    ...(Type === 'Task' ? [Retry] : []),
+    ...(ItemProcessor ? retriesOf(ItemProcessor) : []),
+  ]);
 }
 
 const arrow = ({ from, to, label, dotted }: Edge) =>

@@ -1,8 +1,10 @@
+import { join } from 'node:path';
+import { ROOT, synthesize } from '../../local/synth.ts';
 import { readAssembly } from '../../local/template/assembly.ts';
 import { planFromAssembly } from '../../local/template/readTemplate.ts';
 import { type FunctionName, functions } from '../../shared/contract/functions.ts';
 import type { StepName } from '../../shared/contract/steps.ts';
-import { synthesize } from '../infra/synth.ts';
+import { TEST_SETTINGS } from '../support/localRun.ts';
 
 export type State = Record<string, unknown> & {
   Type: string;
@@ -25,9 +27,12 @@ export type Machines = {
   stepOf(functionArn: string): StepName;
 };
 
-/** The machines of the template that would be deployed, their ARNs resolved as the local run resolves them. */
-export function readMachines(): Machines {
-  const { outdir } = synthesize('prod');
+/**
+ * The machines of the template that would be deployed, their ARNs resolved as the local run resolves them. It is the synth
+ * that all tests of the whole local run use: the machines depend on no setting.
+ */
+export async function readMachines(): Promise<Machines> {
+  const outdir = await synthesize({ modelsFile: join(ROOT, 'models.json'), settings: TEST_SETTINGS });
   const plan = planFromAssembly(readAssembly(outdir));
   const [bucket, ...others] = plan.buckets;
   if (!bucket || others.length > 0) throw new Error('The template has one bucket');

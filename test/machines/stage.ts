@@ -9,7 +9,7 @@ import { type StepName, steps } from '../../shared/contract/steps.ts';
 import { FunctionFailure, type Harness, startHarness } from '../local/stepfunctions/harness.ts';
 import { LOCAL_S3 } from '../support/localS3.ts';
 import { waysTaken } from './coverage.ts';
-import { MACHINES, type MachineName, readMachines, withoutPauses } from './definitions.ts';
+import { MACHINES, type MachineName, type Machines, readMachines, withoutPauses } from './definitions.ts';
 import { createTestClock, type TestClock } from './testClock.ts';
 
 /** What a function answers to one call: the fields that it adds to its input, a failure, or a body of its own. */
@@ -33,7 +33,7 @@ export type Played = {
 };
 
 export type Stage = {
-  machines: ReturnType<typeof readMachines>;
+  machines: Machines;
   clock: TestClock;
   /** Runs an execution to its end with functions that play `script`. */
   play(machine: MachineName, input: Input, script: Script): Promise<Played>;
@@ -55,7 +55,7 @@ export type Begun = {
 
 /** The synthesized machines on the local engine, with scripted functions and the local S3. */
 export async function openStage(): Promise<Stage> {
-  const machines = readMachines();
+  const machines = await readMachines();
   const dir = await mkdtemp(join(tmpdir(), 'batch-api-machines-'));
   const { region, credentials } = LOCAL_S3;
   const s3 = await startS3({ dataDir: join(dir, 's3'), region, credentials });

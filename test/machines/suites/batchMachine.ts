@@ -88,12 +88,16 @@ export function batchMachineSuite(stage: () => Stage): void {
       });
 
       test('waits as long as it says after a cancel, and begins then', async () => {
-        const script = { fetchInput: to('finalize'), finalizeBatch: [to('settle', { waitSeconds: 15 }), to('end')] };
+        const script = {
+          fetchInput: to('finalize'),
+          finalizeBatch: [to('settle', { waitSeconds: 15, settled: true }), to('end')],
+        };
         const played = await play(script);
         expect(played.path.slice(2)).toEqual([
           ...['Finalize', 'AfterFinalize', 'LetWorkersCommit', 'Finalize', 'AfterFinalize', 'Ended'],
         ]);
         expect(played.waits).toEqual([15]);
+        expect(inputsOf(played, 'finalizeBatch').map(({ settled }) => settled)).toEqual([undefined, true]);
       });
     });
 
