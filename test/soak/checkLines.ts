@@ -34,7 +34,7 @@ export function checkLines(
   known: Known,
   view: View,
   files: { output: Buffer | undefined; errors: Buffer | undefined },
-  model: SoakModel,
+  model: Pick<SoakModel, 'asked'>,
   tally: Tally,
 ): Results {
   const { id } = known;
@@ -87,7 +87,7 @@ function parse(id: string, text: string): ResultLine {
   }
 }
 
-function checkOutput({ id }: Known, own: AskedLine, result: ResultLine, model: SoakModel): void {
+function checkOutput({ id }: Known, own: AskedLine, result: ResultLine, model: Pick<SoakModel, 'asked'>): void {
   const where = `Line ${own.line}`;
   holdSame(Object.keys(result), ['id', 'custom_id', 'response'], id, `${where} of the output has the fields`);
   hold(!('badCode' in own), id, () => `${where} is bad and is in the output`);
@@ -144,7 +144,7 @@ function checkError(
   view: View,
   own: AskedLine,
   result: ResultLine,
-  model: SoakModel,
+  model: Pick<SoakModel, 'asked'>,
   tally: Tally,
 ): void {
   const where = `Line ${own.line}`;
