@@ -176,6 +176,31 @@ export function batchStoreSuite(open: () => BatchStores): void {
       expect(await open().batches.get(ref)).toBeUndefined();
     });
 
+    test('only the ways that `from` leaves are open; a way that the table has not stays closed', async () => {
+      const head = await created();
+      await walkTo(head, 'cancelling');
+      const fail = (from: readonly BatchStatus[]) => open().batches.move(head, 'failed', { now: NOW, from });
+      expect(await fail(['validating', 'finalizing'])).toMatchObject({
+        result: 'refused',
+        head: { status: 'cancelling' },
+      });
+      expect(await fail(['completed'])).toMatchObject({ result: 'refused' });
+      expect(await fail(['cancelling'])).toMatchObject({ result: 'moved', head: { status: 'failed' } });
+    });
+
+    test('the cancel keeps the attempt that it found', async () => {
+      const head = await created();
+      await open().batches.takeAttempt(head, 1, { idleAttempts: 0, committedAtAttempt: 0 });
+      await walkTo(head, 'cancelling');
+      await open().batches.takeAttempt(head, 2, { idleAttempts: 0, committedAtAttempt: 0 });
+      expect(await open().batches.get(head)).toMatchObject({ attempt: 3, attemptAtCancel: 2 });
+      // A repeat of the move is none.
+      expect(await open().batches.move(head, 'cancelling', { now: NOW + 1 })).toMatchObject({
+        result: 'already',
+        head: { attemptAtCancel: 2, enteredAt: { cancelling: NOW } },
+      });
+    });
+
     test('a superseded attempt is refused, even where the move has been made', async () => {
       const head = await created();
       await open().batches.takeAttempt(head, 1, { idleAttempts: 0, committedAtAttempt: 0 });
