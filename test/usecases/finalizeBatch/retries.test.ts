@@ -4,6 +4,7 @@ import type { BatchHead } from '../../../shared/domain/batch.ts';
 import { LineIndexWriter, readLineIndex } from '../../../shared/domain/lines/lineIndex.ts';
 import { objectKeys } from '../../../shared/domain/objectKeys.ts';
 import { finalizeBatch } from '../../../shared/usecases/finalizeBatch.ts';
+import { snapshotBatch } from '../../../shared/usecases/snapshotBatch.ts';
 import { type BatchWorld, createTestBatch, headOf, startBatchWorld } from '../../support/batchWorld.ts';
 import {
   badLine,
@@ -181,6 +182,17 @@ describe('finalizing a retry with merge', () => {
     const { output } = await results(head);
     expect(output.slice(0, 40)).toEqual(Array.from({ length: 40 }, (_, at) => line(head, at)));
   });
+});
+
+test('a snapshot of a retry with merge holds what it keeps as well', async () => {
+  const { head } = await retried(mixed, 50);
+  const { projectId, batchId } = head;
+  await world.snapshots.take(batchId, 0, world.clock.now());
+  await snapshotBatch(world, { version: 1, projectId, batchId, snapshot: 1 }, PLENTY);
+  const snapshot = (await world.snapshots.get(batchId))?.ready[0];
+  const want = expected(head, mixed);
+  expect(await readText(world, snapshot?.output?.key)).toBe(want.output.map((line) => `${line}\n`).join(''));
+  expect(await readText(world, snapshot?.errors?.key)).toBe(want.errors.map((line) => `${line}\n`).join(''));
 });
 
 describe('finalizing a retry whose first results have been deleted', () => {
