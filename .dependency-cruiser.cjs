@@ -2,14 +2,15 @@
  * The directions that imports may run:
  * domain ← contract, ports ← usecases; adapters and providers know domain, ports and contract, never use cases or each
  * other; functions know shared, never each other; infra knows contract and domain; local knows contract and what lies
- * in cdk.out; nothing outside test and bench knows local or cli.
+ * in cdk.out; nothing outside test and bench knows local or cli, but the drawings of docs, which read the template as it
+ * does.
  */
 const only = (name, from, to, comment) => ({
   name,
   comment,
   severity: 'error',
   from: { path: from },
-  to: { path: '^(infra|functions|shared|local|cli|bench|test)/', pathNot: to },
+  to: { path: '^(infra|functions|shared|local|cli|operations|docs|bench|test)/', pathNot: to },
 });
 
 module.exports = {
@@ -49,6 +50,18 @@ module.exports = {
       '^local/',
       '^(local|shared/contract|shared/domain)/',
       'The local run reads the template, not the code.',
+    ),
+    only(
+      'operations',
+      '^operations/',
+      '^(operations|shared/(adapters|contract|domain))/',
+      "The operator's tools speak to the stores.",
+    ),
+    only(
+      'docs',
+      '^docs/',
+      '^(docs|local|shared/(adapters|contract|domain))/',
+      'Drawings are made from tables and from the template.',
     ),
     only('cli', '^cli/', '^(cli|shared/contract|shared/domain)/', 'The command line is a client of the API.'),
     {

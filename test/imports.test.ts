@@ -36,7 +36,7 @@ function planted(files: Record<string, string>): string {
 
 describe('import directions', () => {
   test('hold in the tree', async () => {
-    const { rules, modules } = await violations(ROOT, ['infra', 'functions', 'shared', 'local', 'cli']);
+    const { rules, modules } = await violations(ROOT, ['infra', 'functions', 'shared', 'local', 'cli', 'operations', 'docs']);
     expect(rules).toEqual([]);
     expect(modules).toBeGreaterThan(80);
   });
@@ -51,6 +51,8 @@ describe('import directions', () => {
     ['infra', 'infra/a.ts', '../functions/http/b.ts', 'functions/http/b.ts'],
     ['local', 'local/a.ts', '../shared/usecases/b.ts', 'shared/usecases/b.ts'],
     ['cli', 'cli/a.ts', '../local/b.ts', 'local/b.ts'],
+    ['operations', 'operations/a.ts', '../shared/usecases/b.ts', 'shared/usecases/b.ts'],
+    ['docs', 'docs/a.ts', '../shared/usecases/b.ts', 'shared/usecases/b.ts'],
     ['lambda', 'shared/lambda/a.ts', '../../local/b.ts', 'local/b.ts'],
   ])('a planted violation of "%s" is found', async (rule, from, specifier, to) => {
     const root = planted({
