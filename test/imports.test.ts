@@ -36,7 +36,15 @@ function planted(files: Record<string, string>): string {
 
 describe('import directions', () => {
   test('hold in the tree', async () => {
-    const { rules, modules } = await violations(ROOT, ['infra', 'functions', 'shared', 'local', 'cli', 'operations', 'docs']);
+    const { rules, modules } = await violations(ROOT, [
+      'infra',
+      'functions',
+      'shared',
+      'local',
+      'cli',
+      'operations',
+      'docs',
+    ]);
     expect(rules).toEqual([]);
     expect(modules).toBeGreaterThan(80);
   });
