@@ -84,7 +84,7 @@ export class BatchWorkflow extends Construct {
     finalize.next(
       new sfn.Choice(this, 'AfterFinalize')
         .when(next('finalize'), finalize)
-        // Cancelled a moment ago: first the workers commit what they have.
+        // An attempt was stopped a moment ago: first its workers commit what they have.
         .when(next('settle'), settle)
         .otherwise(ended),
     );

@@ -74,7 +74,7 @@ export const functions = {
   'http/cancelBatch': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME', 'BATCH_MACHINE_ARN'],
-    rights: { table: ['get', 'query', 'update'], batchMachine: ['start', 'describe', 'stop'] },
+    rights: { table: ['get', 'update'], batchMachine: ['start', 'describe', 'stop'] },
   },
   'http/retryBatch': {
     ...HTTP,

@@ -7,7 +7,7 @@ import { CANCEL_GRACE_MS, gatherCancelled } from './gatherCancelled.ts';
 import { findBatch } from './getBatch.ts';
 import type { BatchRecords } from './makeBatch.ts';
 
-type Deps = Pick<Ports, 'batches' | 'shards' | 'controls' | 'workflow' | 'clock' | 'log'>;
+type Deps = Pick<Ports, 'batches' | 'controls' | 'workflow' | 'clock' | 'log'>;
 
 /**
  * Cancels a batch: `cancelling`, until what was committed is gathered. A repeat finds it so, and finishes a cancel that

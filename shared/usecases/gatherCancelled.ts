@@ -1,6 +1,5 @@
 import type { BatchHead } from '../domain/batch.ts';
 import type { Ports } from '../ports.ts';
-import { committedLines } from './committedLines.ts';
 
 /** Whoever cancels has carried it out by then, or has died: the route's function ends after 29 s. */
 export const CANCEL_GRACE_MS = 30_000;
@@ -12,7 +11,7 @@ export const CANCEL_GRACE_MS = 30_000;
  * too, and may be the last one: whoever comes next goes on from there.
  */
 export async function gatherCancelled(
-  deps: Pick<Ports, 'batches' | 'shards' | 'controls' | 'workflow'>,
+  deps: Pick<Ports, 'batches' | 'controls' | 'workflow'>,
   head: BatchHead,
 ): Promise<'started' | 'under_way'> {
   const { batches, controls, workflow } = deps;
@@ -25,7 +24,8 @@ export async function gatherCancelled(
   }
   if (head.outcome && (await workflow.describeBatch(head.batchId, head.attempt)) === 'running') return 'under_way';
   await workflow.stopBatch(head.batchId, head.attempt, 'The batch was cancelled.');
-  const progress = { idleAttempts: 0, committedAtAttempt: await committedLines(deps, head.batchId) };
+  // What is committed need not be counted: a cancelled batch is never given up.
+  const progress = { idleAttempts: 0, committedAtAttempt: head.committedAtAttempt };
   if ((await batches.takeAttempt(head, head.attempt, progress)) === 'superseded') return 'under_way';
   await workflow.startBatch(head, head.attempt + 1);
   return 'started';

@@ -91,7 +91,7 @@ describe('POST /batches/{batch_id}/cancel', () => {
   test('may stop and start executions, and touches no file', () => {
     const { rights } = functions['http/cancelBatch'];
     expect(rights).toEqual({
-      table: ['get', 'query', 'update'],
+      table: ['get', 'update'],
       batchMachine: ['start', 'describe', 'stop'],
     });
   });
