@@ -74,16 +74,45 @@ describe('the receiver', () => {
   });
 
   test.each([
-    ['hangs up', (request: Parameters<RequestListener>[0]) => request.socket.destroy()],
-    ['talks something else', (request: Parameters<RequestListener>[0]) => request.socket.end('220 smtp ready\r\n')],
+    ['hangs up', 'the connection was', (request: Parameters<RequestListener>[0]) => request.socket.destroy()],
+    ['resets', 'the connection was', (request: Parameters<RequestListener>[0]) => request.socket.resetAndDestroy()],
+    [
+      'talks something else',
+      'it does not answer in HTTP',
+      (request: Parameters<RequestListener>[0]) => request.socket.end('220 smtp ready\r\n'),
+    ],
+    [
+      'only ever says that it has begun',
+      'timed out',
+      (request: Parameters<RequestListener>[0]) => {
+        const more = (): void => {
+          if (!request.socket.destroyed)
+            request.socket.write('HTTP/1.1 103 Early Hints\r\n\r\n', () => setImmediate(more));
+        };
+        more();
+      },
+    ],
+    [
+      'dribbles its head',
+      'timed out',
+      (request: Parameters<RequestListener>[0]) => void request.socket.write('HTTP/1.1 200 OK\r\nx-slow: '),
+    ],
+    [
+      'wants another protocol',
+      'the connection was',
+      (request: Parameters<RequestListener>[0]) =>
+        void request.socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n'),
+    ],
     [
       'floods the head',
+      'its answer has too large a head',
       (request: Parameters<RequestListener>[0]) =>
         request.socket.end(`HTTP/1.1 200 OK\r\nx: ${'y'.repeat(100_000)}\r\n\r\n`),
     ],
-  ])('that %s is unreachable, and the reason names no URL', async (_, behave) => {
-    const answer = await post((request) => behave(request));
-    expect(answer).toMatchObject({ kind: 'unreachable', reason: expect.not.stringMatching(/hook|secret/) });
+  ])('that %s is unreachable, and the reason says why and names no URL', async (_, reason, behave) => {
+    const answer = await post((request) => behave(request), reason === 'timed out' ? 300 : 5_000);
+    expect(answer).toEqual({ kind: 'unreachable', reason: expect.stringContaining(reason) });
+    expect(JSON.stringify(answer)).not.toMatch(/hook|secret/);
   });
 
   test('that does not listen is unreachable', async () => {
