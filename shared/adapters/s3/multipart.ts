@@ -40,6 +40,8 @@ class MultipartUpload implements FileUpload {
   #bytes = 0;
   #buffer: Buffer = Buffer.alloc(0);
   #filled = 0;
+  /** Of the part before, once that is sent: made anew for each part they would be most of what is collected. */
+  #spare: Buffer | undefined;
   #inFlight: Promise<void> | undefined;
   #failure: { error: unknown } | undefined;
   #ended = false;
@@ -135,6 +137,7 @@ class MultipartUpload implements FileUpload {
   async abort(): Promise<void> {
     this.#ended = true;
     this.#buffer = Buffer.alloc(0);
+    this.#spare = undefined;
     // A part that arrives after the abort would stay: first let it land.
     await this.#inFlight;
     if (this.#uploadId === undefined) return;
@@ -182,8 +185,10 @@ class MultipartUpload implements FileUpload {
     await this.#settle();
     const { client, bucket, key } = this.#target;
     const partNumber = this.#parts.length + 1;
-    const body = this.#buffer.subarray(0, this.#filled);
-    this.#buffer = Buffer.alloc(0);
+    const sent = this.#buffer;
+    const body = sent.subarray(0, this.#filled);
+    this.#buffer = this.#spare ?? Buffer.alloc(0);
+    this.#spare = undefined;
     this.#filled = 0;
     const part: CompletedPart = { PartNumber: partNumber };
     this.#parts.push(part);
@@ -199,8 +204,9 @@ class MultipartUpload implements FileUpload {
           ChecksumAlgorithm: 'CRC32',
         }),
       )
-      .then((sent) => {
-        Object.assign(part, completedPart(partNumber, sent));
+      .then((answer) => {
+        Object.assign(part, completedPart(partNumber, answer));
+        this.#spare = sent;
       })
       .catch((error: unknown) => {
         // Thrown by the next call: nobody waits for this promise until then.

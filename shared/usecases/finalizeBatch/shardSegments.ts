@@ -7,6 +7,11 @@ import { type ResultEntry, SegmentReader } from './segmentReader.ts';
 const CHUNKS_BYTES = 64 * 1024 * 1024;
 const MIN_CHUNK_BYTES = 32 * 1024;
 const MAX_CHUNK_BYTES = 2 * 1024 * 1024;
+/**
+ * Segments that are being read before their turn. S3 takes 100 to 200 ms to a small object's first byte (its performance
+ * guidelines), and a segment has often just half a megabyte.
+ */
+const READ_AHEAD = 8;
 /** A manifest is JSON of some 150 bytes a segment; a shard has at most one segment a line. */
 const MAX_MANIFEST_BYTES = 16 * 1024 * 1024;
 
@@ -32,7 +37,7 @@ export async function segmentsOf(
 
 /**
  * The segments of one shard, read side by side in line order. A segment is opened when its first line comes up, and the
- * one after it is read ahead; so what is open is what overlaps.
+ * ones after it are read ahead; so what is open is what overlaps.
  */
 export class ShardSegments {
   readonly #onMissing: OnMissing;
@@ -60,7 +65,7 @@ export class ShardSegments {
     for (let next = this.#waiting.at(-1); next && next.segment.first <= line; next = this.#waiting.at(-1)) {
       this.#waiting.pop();
       if (await this.#advance(next)) this.#open.push(next);
-      this.#waiting.at(-1)?.reader.prefetch();
+      for (const { reader } of this.#waiting.slice(-READ_AHEAD)) reader.prefetch();
     }
     let found: ResultEntry | undefined;
     for (const source of [...this.#open]) {
