@@ -19,6 +19,15 @@ export async function expireBatch(deps: CheckDeps, head: BatchHead): Promise<Loo
 
   if (head.status === 'validating') {
     const now = clock.now();
+    // Before the end, which has one from its first moment. Should the batch go on to be run, Finalize writes the exact one.
+    await batches.setReceipt(head.batchId, {
+      lines: 0,
+      completed: 0,
+      failed: 0,
+      input: null,
+      output: null,
+      errors: null,
+    });
     const moved = await batches.move(head, 'expired', {
       now,
       attempt: head.attempt,
@@ -28,14 +37,6 @@ export async function expireBatch(deps: CheckDeps, head: BatchHead): Promise<Loo
       },
     });
     if (moved.result === 'moved') {
-      await batches.setReceipt(head.batchId, {
-        lines: 0,
-        completed: 0,
-        failed: 0,
-        input: null,
-        output: null,
-        errors: null,
-      });
       await announceEnd(deps, moved.head);
       return look;
     }
