@@ -107,7 +107,7 @@ describe('rights', () => {
     ['FunctionsHttpListBatches', db('GetItem', 'BatchGetItem', 'Query', 'Query')],
     ['FunctionsHttpCreateBatch', [...db('GetItem', 'PutItem'), ...sfn('StartExecution')]],
     ['FunctionsHttpGetBatch', db('GetItem')],
-    ['FunctionsHttpCancelBatch', [...db('GetItem', 'Query', 'UpdateItem'), ...batchMachine]],
+    ['FunctionsHttpCancelBatch', [...db('GetItem', 'UpdateItem'), ...batchMachine]],
     [
       'FunctionsHttpRetryBatch',
       [...db('GetItem', 'PutItem'), 's3:GetObject', 's3:ListBucket', ...sfn('StartExecution')],
