@@ -48,7 +48,7 @@ export const SettingsSchema = z.strictObject({
       inFlightStart: Positive.default(16),
       inFlightMax: Positive.max(300).default(64),
       /** Bytes of request lines and expected answers held at once. */
-      inFlightBytes: Positive.default(128 * MIB),
+      inFlightBytes: Positive.default(96 * MIB),
       maxAttempts: Positive.default(5),
       callTimeoutSeconds: Positive.default(300),
       retryBaseMs: Positive.default(500),
@@ -65,7 +65,8 @@ export const SettingsSchema = z.strictObject({
     .prefault({}),
   notify: z
     .strictObject({
-      timeoutSeconds: Positive.default(15),
+      /** The step has 60 s in all. */
+      timeoutSeconds: Positive.max(45).default(15),
       /** Pauses between attempts: about three days in all. */
       pausesSeconds: z.array(Positive).default([5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400]),
     })

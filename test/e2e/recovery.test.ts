@@ -295,4 +295,15 @@ describe('the operator’s check, through HTTP', () => {
       expect(notificationIds(ref)).toEqual([`msg_${ref.batchId}`]);
     }
   });
+
+  test('a batch that the due index has lost is found by itself when the local run starts again', async () => {
+    const { ref, letGo } = await heldBatch();
+    await batches.setDue(ref, undefined);
+    const { dataDir } = run;
+    await run.close();
+    letGo();
+    run = await startTestRun({ dataDir });
+    client = createBatchClient(run.url, run.apiKey);
+    await expectCompleted(ref);
+  });
 });
