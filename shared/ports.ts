@@ -200,10 +200,15 @@ export type ShardStore = {
    */
   commit(batchId: string, commit: ShardCommit): Promise<'committed' | 'lost'>;
   /**
-   * The worker ends in order without a commit: takes its death back. `attempts`, where given, replaces those of the
-   * unfinished lines (a commit would have taken them along); then it may come after a commit, too.
+   * The worker ends in order: takes its death back. `attempts`, where given, replaces those of the unfinished lines (a
+   * commit would have taken them along); `idle` counts the turn among those that finished nothing.
    */
-  release(batchId: string, shard: number, epoch: number, attempts?: Record<string, number>): Promise<void>;
+  release(
+    batchId: string,
+    shard: number,
+    epoch: number,
+    end?: { attempts?: Record<string, number> | undefined; idle?: boolean },
+  ): Promise<void>;
   /** Nothing can be committed after this. Creates the record where no worker ever took the shard. */
   seal(batchId: string, range: ShardRange): Promise<ShardRecord>;
   /** The record as it stands; undefined where no worker ever took the shard. */

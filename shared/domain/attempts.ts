@@ -1,11 +1,11 @@
 import type { BatchHead } from './batch.ts';
 
-/** Attempts in a row that committed nothing, the newest included, given what is committed now. */
+/** Attempts in a row that got nowhere, the newest included, given the progress that is made now (`progressMade`). */
 export function idleAttemptsNow(
   head: Pick<BatchHead, 'idleAttempts' | 'committedAtAttempt'>,
-  committedLines: number,
+  progress: number,
 ): number {
-  return committedLines > head.committedAtAttempt ? 0 : head.idleAttempts + 1;
+  return progress > head.committedAtAttempt ? 0 : head.idleAttempts + 1;
 }
 
 const MAX_PAUSE_SECONDS = 3600;

@@ -102,7 +102,7 @@ export const BatchHeadSchema = z.object({
   filesExpireAt: EpochMs.optional(),
   /** Number of the newest execution of the batch machine, from 1; its name is `<batchId>-<attempt>`. */
   attempt: z.int().positive(),
-  /** Attempts in a row that committed nothing, and the committed lines when the newest one started. */
+  /** Attempts in a row that got nowhere, and the progress (`progressMade`) when the newest one started. */
   idleAttempts: Count,
   committedAtAttempt: Count,
   /** Number of the newest execution of the notification machine, 0 before the first; `<batchId>-notify-<n>`. */

@@ -51,6 +51,8 @@ export const ShardRecordSchema = z.object({
   attempts: z.record(z.string(), z.int().positive()),
   /** Workers in a row that took the shard and died without a commit, the one at work included (`workerDeaths.ts`). */
   deaths: z.int().nonnegative(),
+  /** Turns that ended in order and finished no line: the model let nothing through, or its calls take long. */
+  idleTurns: z.int().nonnegative().default(0),
   /** Set by Finalize: nothing can be committed any more. */
   sealed: z.boolean(),
 });

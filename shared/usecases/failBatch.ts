@@ -4,7 +4,7 @@ import { idleAttemptsNow, pauseAfterIdleAttempts } from '../domain/attempts.ts';
 import type { BatchHead, BatchRef } from '../domain/batch.ts';
 import { isEnded } from '../domain/batchStatus.ts';
 import type { Invocation, Ports } from '../ports.ts';
-import { committedLines } from './committedLines.ts';
+import { progressMade } from './progressMade.ts';
 
 type Deps = Pick<Ports, 'batches' | 'shards' | 'clock' | 'log'> & { settings: Settings };
 
@@ -35,7 +35,7 @@ export async function failBatch(
 
   const head = await batches.get(ref);
   if (!head || isEnded(head.status) || head.attempt !== input.attempt) return { ...run, next: 'end' };
-  const idleAttempts = idleAttemptsNow(head, await committedLines(deps, ref.batchId));
+  const idleAttempts = idleAttemptsNow(head, await progressMade(deps, ref.batchId));
   // The cause may hold content of the client's: only its name is logged.
   log.error('A step of the batch failed', { ...run, error: input.error.Error, idleAttempts });
 

@@ -8,7 +8,7 @@ import { decideOutcome } from '../domain/outcome.ts';
 import type { FileStore, Invocation, Ports } from '../ports.ts';
 import { readPlan } from './readPlan.ts';
 
-/** Rounds in a row in which no line was finished, before the step fails: then the map itself does not work. */
+/** Rounds in a row in which workers got nowhere, before the step fails: then the map itself does not work. */
 const MAX_IDLE_ROUNDS = 3;
 /** Three numbers as JSON. */
 const MAX_PROGRESS_BYTES = 1024;
@@ -63,7 +63,7 @@ export async function planShards(
   });
   if (outcome) return { ...run, next: 'finalize' };
 
-  await watchProgress(deps, ref, attempt, input.round, found.completed + found.failed);
+  await watchProgress(deps, ref, attempt, input.round, found.completed + found.failed + found.idleTurns);
   deps.log.info('shards planned', { batchId, round, left, of: plan.shards });
   return {
     ...run,
@@ -76,17 +76,26 @@ export async function planShards(
 type Found = {
   completed: number;
   failed: number;
-  usage: Usage /** Lines finished or not to be run, by shard. */;
+  usage: Usage;
+  idleTurns: number;
+  /** Lines finished or not to be run, by shard. */
   finished: Map<number, number>;
 };
 
 async function readRecords(deps: Pick<Ports, 'shards'>, batchId: string): Promise<Found> {
-  const found: Found = { completed: 0, failed: 0, usage: { inputTokens: 0, outputTokens: 0 }, finished: new Map() };
+  const found: Found = {
+    completed: 0,
+    failed: 0,
+    usage: { inputTokens: 0, outputTokens: 0 },
+    idleTurns: 0,
+    finished: new Map(),
+  };
   for await (const record of deps.shards.list(batchId)) {
     found.completed += record.completed;
     found.failed += record.failed;
     found.usage.inputTokens += record.usage.inputTokens;
     found.usage.outputTokens += record.usage.outputTokens;
+    found.idleTurns += record.idleTurns;
     found.finished.set(record.shard, countBits(record.done));
   }
   return found;
@@ -146,8 +155,9 @@ async function writeMapInput(
 const ProgressSchema = z.object({ round: z.int(), finished: z.int().nonnegative(), idleRounds: z.int().nonnegative() });
 
 /**
- * A round is idle when it finished no line. A few may be bad luck (workers that could not start, a model that refuses
- * all the time); more of them would go round until the window ends.
+ * A round is idle when it finished no line and no worker ended a turn in order. A few may be bad luck (workers that could
+ * not start); more of them would go round until the window ends. A model that refuses all the time is not idle: its
+ * workers wait as they should, for as long as the window lasts.
  */
 async function watchProgress(
   deps: Pick<Ports, 'files'>,

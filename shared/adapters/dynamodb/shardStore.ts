@@ -85,7 +85,7 @@ export function createShardStore(table: Table): ShardStore {
       return standing ? fateOf(commit, standing) : 'lost';
     },
 
-    async release(batchId, shard, epoch, attempts) {
+    async release(batchId, shard, epoch, { attempts, idle = false } = {}) {
       if (attempts !== undefined) {
         await updateRecord(table, keys.shard(batchId, shard), (e) => ({
           set: [e.equals('attempts', attempts)],
@@ -94,7 +94,11 @@ export function createShardStore(table: Table): ShardStore {
       }
       // `released` makes a repeat after a lost answer do nothing: it would take back an older worker's death too.
       await updateRecord(table, keys.shard(batchId, shard), (e) => ({
-        set: [e.increase('deaths', -1), e.equals('released', epoch)],
+        set: [
+          e.increase('deaths', -1),
+          e.equals('released', epoch),
+          ...(idle ? [`${e.name('idleTurns')} = ${e.standingOr('idleTurns', 0)} + ${e.value(1)}`] : []),
+        ],
         when: `${e.equals('epoch', epoch)} AND ${e.name('deaths')} > ${e.value(0)} AND ${e.absent('sealed')} AND (${e.absent('released')} OR ${e.name('released')} <> ${e.value(epoch)})`,
       }));
     },
@@ -138,6 +142,7 @@ function newShard(e: Expression, batchId: string, range: ShardRange): string[] {
     e.setOnce('manifests', []),
     e.setOnce('attempts', {}),
     e.setOnce('recent', {}),
+    e.setOnce('idleTurns', 0),
   ];
 }
 

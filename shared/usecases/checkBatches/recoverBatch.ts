@@ -2,7 +2,7 @@ import type { CheckReason } from '../../contract/checkView.ts';
 import { idleAttemptsNow, pauseAfterIdleAttempts } from '../../domain/attempts.ts';
 import type { BatchHead, Outcome } from '../../domain/batch.ts';
 import type { ExecutionStatus } from '../../ports.ts';
-import { committedLines } from '../committedLines.ts';
+import { progressMade } from '../progressMade.ts';
 import type { CheckDeps, Look } from './look.ts';
 
 /** Alarms count it: each one is a batch whose results lie there, and whose client waits. */
@@ -34,7 +34,7 @@ export async function recoverBatch(
     return started === 'started' ? look('recovered', 'execution_not_started') : { did: 'unchanged' };
   }
 
-  const committed = await committedLines(deps, head.batchId);
+  const committed = await progressMade(deps, head.batchId);
   const counted = idleAttemptsNow(head, committed);
   // One that was stopped from outside (the local run ended, somebody called StopExecution) says nothing about the batch.
   const idleAttempts = execution === 'aborted' ? Math.min(head.idleAttempts, counted) : counted;

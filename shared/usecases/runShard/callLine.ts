@@ -67,7 +67,14 @@ export async function callLine(
     case 'too_large':
       return failed('too_large', {});
     case 'answered':
-      return readAnswer(deps.models, line, answer);
+      try {
+        return readAnswer(deps.models, line, answer);
+      } catch (error) {
+        // Whatever is the matter with this answer must not take the worker's other lines along.
+        const name = error instanceof Error ? error.name : typeof error;
+        deps.log.error('answer not read', { provider, line: line.line, error: name });
+        return failed('invalid_response', { reason: 'it could not be read' });
+      }
   }
 }
 

@@ -136,16 +136,16 @@ export class ShardTurn {
       this.#wake.close();
     }
     if (this.#commits.lost) return { kind: 'lost' };
-    await this.release();
+    await this.release({ idle: !this.#commits.committed });
     return this.#commits.shardDone ? { kind: 'done' } : end;
   }
 
   /** Ends in order: no death, and the attempts that no commit has taken along are kept. */
-  async release(): Promise<void> {
+  async release({ idle = false } = {}): Promise<void> {
     const { committed, unsavedAttempts } = this.#commits;
     if (committed && unsavedAttempts === undefined && !this.#caution.alone) return;
     const { head, range, record } = this.#context;
-    await this.#deps.shards.release(head.batchId, range.shard, record.epoch, unsavedAttempts);
+    await this.#deps.shards.release(head.batchId, range.shard, record.epoch, { attempts: unsavedAttempts, idle });
   }
 
   async #loop(): Promise<TurnEnd> {

@@ -35,6 +35,7 @@ export function shardStoreSuite(open: () => ShardStore): void {
         manifests: [],
         attempts: {},
         deaths: 1,
+        idleTurns: 0,
         sealed: false,
       });
     });
@@ -187,16 +188,43 @@ export function shardStoreSuite(open: () => ShardStore): void {
     test('keeps the attempts it brings, after a commit too, and never those of a worker that was overtaken', async () => {
       const batchId = newBatchId();
       const record = await claimed(batchId);
-      await open().release(batchId, 0, record.epoch, { 2: 1 });
+      await open().release(batchId, 0, record.epoch, { attempts: { 2: 1 } });
       expect(await all(batchId)).toMatchObject([{ attempts: { 2: 1 }, deaths: 0 }]);
       const next = await claimed(batchId);
       await open().commit(batchId, aCommit(next));
-      await open().release(batchId, 0, next.epoch, { 3: 2 });
+      await open().release(batchId, 0, next.epoch, { attempts: { 3: 2 } });
       expect(await all(batchId)).toMatchObject([{ attempts: { 3: 2 }, deaths: 0 }]);
-      await open().release(batchId, 0, record.epoch, { 9: 9 });
+      await open().release(batchId, 0, record.epoch, { attempts: { 9: 9 } });
       await open().seal(batchId, aRange());
-      await open().release(batchId, 0, next.epoch, { 9: 9 });
+      await open().release(batchId, 0, next.epoch, { attempts: { 9: 9 } });
       expect(await all(batchId)).toMatchObject([{ attempts: { 3: 2 } }]);
+    });
+
+    test('counts a turn that finished nothing, once, and none that was not one', async () => {
+      const batchId = newBatchId();
+      const first = await claimed(batchId);
+      await open().release(batchId, 0, first.epoch, { idle: true });
+      await open().release(batchId, 0, first.epoch, { idle: true });
+      expect(await all(batchId)).toMatchObject([{ idleTurns: 1, deaths: 0 }]);
+      const second = await claimed(batchId);
+      await open().release(batchId, 0, first.epoch, { idle: true });
+      await open().release(batchId, 0, second.epoch);
+      expect(await all(batchId)).toMatchObject([{ idleTurns: 1, deaths: 0 }]);
+      const third = await claimed(batchId);
+      await open().release(batchId, 0, third.epoch, { attempts: { 1: 1 }, idle: true });
+      expect(await all(batchId)).toMatchObject([{ idleTurns: 2, deaths: 0, attempts: { 1: 1 } }]);
+    });
+
+    test('a commit may leave deaths on the record, which the release of its worker brings down by its own', async () => {
+      const batchId = newBatchId();
+      await claimed(batchId);
+      await claimed(batchId);
+      const record = await claimed(batchId);
+      await open().commit(batchId, aCommit(record, { deaths: 3 }));
+      expect(await all(batchId)).toMatchObject([{ deaths: 3 }]);
+      await open().release(batchId, 0, record.epoch);
+      expect(await all(batchId)).toMatchObject([{ deaths: 2 }]);
+      expect(await claimed(batchId)).toMatchObject({ deaths: 3 });
     });
 
     test('of a shard that is not there does nothing', async () => {

@@ -142,6 +142,25 @@ describe('a line that kills its worker', () => {
   });
 });
 
+describe('an answer that cannot even be looked at', () => {
+  it('fails its line, and no other', async () => {
+    const batch = await aRunningBatch(world, chatLines(5));
+    const broken = { kind: 'answered' as const, status: 200, body: null as unknown as Uint8Array };
+    const provider = {
+      call: async ({ body }: ModelCall) =>
+        (body.messages as { content: string }[])[0]?.content === 'request-3'
+          ? broken
+          : { ...broken, body: Buffer.from(chatAnswer('fine')) },
+    };
+    const deps = workerDeps(world, { provider });
+    expect(await runShard(deps, batch.step(), LONG)).toMatchObject({ next: 'end' });
+    const { results } = await committedResults(world, batch.ref);
+    expect(results.map(({ file }) => file)).toEqual(['o', 'o', 'e', 'o', 'o']);
+    expect(results[2]?.json).toMatchObject({ error: { code: 'invalid_response' } });
+    expect(deps.log.lines.map(({ message }) => message)).toContain('answer not read');
+  });
+});
+
 describe('deaths that no line is to blame for', () => {
   it('fail no line however many they are, where there is progress in between', async () => {
     const batch = await aRunningBatch(world, chatLines(120));
