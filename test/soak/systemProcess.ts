@@ -26,7 +26,7 @@ const run = await startLocalRun({
     ? {
         functions: {
           FunctionsWorkflowRunShard: { timeoutSeconds: 25 },
-          FunctionsWorkflowFinalizeBatch: { timeoutSeconds: 5 },
+          FunctionsWorkflowFinalizeBatch: { timeoutSeconds: 12 },
           FunctionsWorkflowFetchInput: { timeoutSeconds: 62 },
         },
       }
