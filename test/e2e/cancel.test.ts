@@ -124,7 +124,8 @@ describe('a batch that is cancelled', () => {
     // One shard, hence one worker; its first lines fail, and are done when the cancel comes.
     const ids = [...prompts('refuse', 2), ...prompts('slow', 47)];
     const { id } = await create(ids.map(line));
-    await client.until(id, ({ request_counts }) => request_counts.completed > 0);
+    // The counts and the errors of one commit are two writes.
+    await client.until(id, ({ request_counts, errors }) => request_counts.completed > 0 && errors.length === 2);
     const answer = await cancel(id);
     expect(answer).toMatchObject({ id, status: 'cancelling', cancelled_at: null, finalizing_at: null });
     expect(answer.errors).toMatchObject([{ code: 'model_error' }, { code: 'model_error' }]);
@@ -190,7 +191,7 @@ describe('a batch that is cancelled', () => {
     // A part that Finalize cannot read: it is at it, again and again, until the part is whole.
     const parts: string[] = [];
     for await (const { segments } of stores.shards.list(id)) parts.push(...segments.map(({ key }) => key));
-    expect(parts).toHaveLength(1);
+    expect(parts.length).toBeGreaterThan(0);
     const mends = await Promise.all(parts.map((key) => stores.spoil(key)));
     gates.finalized.resolve();
     await client.until(id, ({ status }) => status === 'finalizing');
