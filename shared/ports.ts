@@ -158,7 +158,8 @@ export type BatchStore = {
    * receipt is written, after which `setErrors` alone has the word.
    */
   addErrors(batchId: string, errors: BatchError[]): Promise<'room_left' | 'full'>;
-  setReceipt(batchId: string, receipt: Receipt): Promise<void>;
+  /** `unlessThere`: one that is written already stays. */
+  setReceipt(batchId: string, receipt: Receipt, options?: { unlessThere?: boolean }): Promise<void>;
   /** Takes the next attempt if `from` is still the newest. It only gathers where an outcome is set with it, or stands. */
   takeAttempt(
     ref: BatchRef,

@@ -76,9 +76,9 @@ export function createBatchStore(table: Table): BatchStore {
       return head?.attempt === attempt && isDeepStrictEqual(head.plan, plan) ? 'set' : 'superseded';
     },
 
-    async setReceipt(batchId, receipt) {
+    async setReceipt(batchId, receipt, { unlessThere = false } = {}) {
       const set = await updateRecord(table, keys.detail(batchId), (e) => ({
-        set: [e.equals('receipt', receipt)],
+        set: [unlessThere ? e.setOnce('receipt', receipt) : e.equals('receipt', receipt)],
         when: e.exists(TABLE.partitionKey),
       }));
       if (!set) throw new Error(`${BATCH}${batchId} has no detail record`);

@@ -1,9 +1,10 @@
-import type { BatchHead } from '../../domain/batch.ts';
+import type { BatchHead, Receipt } from '../../domain/batch.ts';
 import { announceEnd } from '../announceEnd.ts';
 import { progressMade } from '../progressMade.ts';
 import type { CheckDeps, Look } from './look.ts';
 
 const DAY_MS = 86_400_000;
+const NOTHING_READ: Receipt = { lines: 0, completed: 0, failed: 0, input: null, output: null, errors: null };
 
 /**
  * A batch past its deadline whose machine has not noticed by itself in the time of grace: stops it. While validating
@@ -19,15 +20,9 @@ export async function expireBatch(deps: CheckDeps, head: BatchHead): Promise<Loo
 
   if (head.status === 'validating') {
     const now = clock.now();
-    // Before the end, which has one from its first moment. Should the batch go on to be run, Finalize writes the exact one.
-    await batches.setReceipt(head.batchId, {
-      lines: 0,
-      completed: 0,
-      failed: 0,
-      input: null,
-      output: null,
-      errors: null,
-    });
+    // Before the end, which has one from its first moment. Should the batch go on to be run, Finalize writes the exact one;
+    // should a Finalize be ending it at this moment, its own stays.
+    await batches.setReceipt(head.batchId, NOTHING_READ, { unlessThere: true });
     const moved = await batches.move(head, 'expired', {
       now,
       attempt: head.attempt,
@@ -37,6 +32,8 @@ export async function expireBatch(deps: CheckDeps, head: BatchHead): Promise<Loo
       },
     });
     if (moved.result === 'moved') {
+      // Of a Finalize that came too late: its files are taken back.
+      await batches.setReceipt(head.batchId, NOTHING_READ);
       await announceEnd(deps, moved.head);
       return look;
     }

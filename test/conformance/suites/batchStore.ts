@@ -392,6 +392,17 @@ export function batchStoreSuite(open: () => BatchStores): void {
       expect(await open().batches.getDetail(batch.head.batchId)).toEqual({ ...batch.detail, errors, receipt });
     });
 
+    test('a receipt that is to be written unless one is there leaves the one that is', async () => {
+      const { batchId } = await created();
+      const receipt = { lines: 1, completed: 0, failed: 1, input: null, output: null, errors: null };
+      const other = { ...receipt, lines: 0, failed: 0 };
+      await open().batches.setReceipt(batchId, receipt, { unlessThere: true });
+      await open().batches.setReceipt(batchId, other, { unlessThere: true });
+      expect(await open().batches.getDetail(batchId)).toMatchObject({ receipt });
+      await open().batches.setReceipt(batchId, other);
+      expect(await open().batches.getDetail(batchId)).toMatchObject({ receipt: other });
+    });
+
     test('of too many and too long errors a bounded part is kept, and the record still fits', async () => {
       const head = await created();
       const error = { code: 'invalid_value', line: 1, message: '😀'.repeat(4_000), param: '語'.repeat(4_000) };

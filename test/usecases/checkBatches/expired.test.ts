@@ -1,10 +1,12 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { BatchHead } from '../../../shared/domain/batch.ts';
+import { encodeSegment } from '../../../shared/domain/lines/segment.ts';
+import { objectKeys } from '../../../shared/domain/objectKeys.ts';
 import { checkBatches } from '../../../shared/usecases/checkBatches.ts';
 import { finalizeBatch } from '../../../shared/usecases/finalizeBatch.ts';
 import { type BatchWorld, createTestBatch, headOf, startBatchWorld } from '../../support/batchWorld.ts';
 import { dyingPorts } from '../../support/dyingPorts.ts';
-import { commitSegments, layDown } from '../../support/runBatch.ts';
+import { badLine, commitSegments, layDown } from '../../support/runBatch.ts';
 
 let world: BatchWorld;
 beforeEach(async () => {
@@ -25,6 +27,23 @@ async function inTheMap() {
   await commit(1);
   await world.workflow.startBatch(head, 1);
   return { head, commitOther: () => commit(2) };
+}
+
+/** What a validation leaves that has found the only line bad. */
+async function rejected(head: BatchHead) {
+  const segment = encodeSegment([{ line: 1, file: 'e', json: badLine(head, 1) }]);
+  const key = objectKeys.invalid(head, 1);
+  await world.files.put(key, segment);
+  await world.batches.setPlan(head, 1, {
+    key: objectKeys.plan(head, 1),
+    shards: 0,
+    lines: 1,
+    runnable: 0,
+    invalid: { key, bytes: segment.length, lines: 1 },
+    input: { bytes: 3, sha256: 'input-sha' },
+  });
+  const fixedAt = world.clock.now();
+  await world.batches.fixOutcome(head, { kind: 'failed', reason: 'invalid_input', message: 'Bad.', fixedAt });
 }
 
 async function finalize(head: BatchHead, settled: boolean) {
@@ -68,6 +87,34 @@ describe('a batch that the check finds past its window', () => {
     expect(executions(head)).toEqual(['aborted', 'running', undefined]);
     await finalize(head, true);
     expect(await headOf(world, head)).toMatchObject({ status: 'expired', requestCounts: { completed: 0, failed: 2 } });
+  });
+
+  test('keeps its receipt where a Finalize ends it at the same moment', async () => {
+    const created = await createTestBatch(world);
+    await world.workflow.startBatch(created, 1);
+    world.clock.time = created.expiresAt + 60_001;
+    const controls = {
+      ...world.controls,
+      async stop(...args: Parameters<typeof world.controls.stop>) {
+        await rejected(created);
+        await finalize(created, true);
+        await world.controls.stop(...args);
+      },
+    };
+    expect(await checkBatches({ ...world, controls })).toMatchObject({ expired: 0, unchanged: 1 });
+    expect(await headOf(world, created)).toMatchObject({ status: 'failed', errorsFile: { bytes: expect.any(Number) } });
+    expect(await world.batches.getDetail(created.batchId)).toMatchObject({ receipt: { lines: 1, failed: 1 } });
+  });
+
+  test('has the receipt of a batch without files where a Finalize comes too late to end it', async () => {
+    const created = await createTestBatch(world);
+    await world.workflow.startBatch(created, 1);
+    world.clock.time = created.expiresAt + 60_001;
+    const late = { lines: 1, completed: 0, failed: 1, input: null, output: null, errors: null };
+    await world.batches.setReceipt(created.batchId, late);
+    expect(await checkBatches(world)).toMatchObject({ expired: 1 });
+    expect(await headOf(world, created)).toMatchObject({ status: 'expired' });
+    expect(await world.batches.getDetail(created.batchId)).toMatchObject({ receipt: { lines: 0, failed: 0 } });
   });
 
   test('that is cancelled at the same moment ends as cancelled', async () => {
