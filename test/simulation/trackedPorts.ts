@@ -21,6 +21,8 @@ export function tracked<T extends object>(time: VirtualTime, port: T): T {
 function trackedAnswer(time: VirtualTime, value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;
   if (Symbol.asyncIterator in value) return trackedStream(time, value as AsyncIterable<unknown>);
+  // A buffer has a `write`, too.
+  if (value instanceof Uint8Array) return value;
   // An upload is an object of methods; a record has none.
   const hasMethods = typeof (value as { write?: unknown }).write === 'function';
   return hasMethods ? tracked(time, value) : value;
