@@ -23,7 +23,7 @@ const limitMib = {
   finalizeBatch: functions['workflow/finalizeBatch'].memoryMb,
 };
 
-const LINES_A_SHARD = 30;
+const LINES_A_SHARD = 40;
 const DIMENSIONS = 256;
 const EMBEDDING = `[${Array.from({ length: DIMENSIONS }, (_, at) => ((at * 7_919) % 1_999) / 1_999 - 0.5).join()}]`;
 
@@ -131,10 +131,10 @@ async function runAll(batch: BatchHead) {
 
 const mb = (file: { bytes: number } | undefined) => (file?.bytes ?? 0) / MB;
 
-/** What was held of the data would show as a part of it; the garbage collector's timing moves a peak by some 30 MiB. */
+/** Data that was held would show as a whole (seen with such a fault planted); the collector's timing moves a peak by some 30 MiB. */
 function expectFlat(what: string, less: number, more: number, moreMb: number): void {
   const message = `${what}: ${Math.round(less)} MiB, with ${Math.round(moreMb)} MB more ${Math.round(more)} MiB`;
-  expect(more - less, message).toBeLessThan(moreMb / 2);
+  expect(more - less, message).toBeLessThan(0.75 * moreMb);
 }
 
 describe('memory of a step', () => {
