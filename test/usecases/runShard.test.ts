@@ -342,6 +342,22 @@ describe('the end of a turn', () => {
     expect(records[0]).toMatchObject({ deaths: 0, attempts: {} });
   });
 
+  it('is idle where the model lets nothing through, and not where there is nothing that it could send', async () => {
+    const refused = await aRunningBatch(world, chatLines(1));
+    const server = await modelServer(() => fault(429, { 'retry-after': '60' }));
+    await runShard(workerDeps(world, { baseUrl: server.baseUrl }), refused.step(), LONG);
+    expect((await committedResults(world, refused.ref)).records[0]).toMatchObject({ idleTurns: 1 });
+
+    // A plan that does not fit its input: going round over it for the whole window would be no progress.
+    const [first = '', last = ''] = chatLines(2);
+    const misplanned = await aRunningBatch(world, [first, '', last]);
+    const provider = {
+      call: async () => ({ kind: 'answered' as const, status: 200, body: Buffer.from(chatAnswer('ok')) }),
+    };
+    for (let turn = 0; turn < 2; turn++) await runShard(workerDeps(world, { provider }), misplanned.step(), LONG);
+    expect((await committedResults(world, misplanned.ref)).records[0]).toMatchObject({ completed: 2, idleTurns: 0 });
+  });
+
   it('keeps the attempts of unfinished lines over turns, with and without a commit', async () => {
     const server = await modelServer(() => fault(503, { 'retry-after': '30' }));
     const batch = await aRunningBatch(world, chatLines(1));

@@ -136,7 +136,9 @@ export class ShardTurn {
       this.#wake.close();
     }
     if (this.#commits.lost) return { kind: 'lost' };
-    await this.release({ idle: !this.#commits.committed });
+    // Nothing but a wait, or time that ran out over slow calls, says that the model is to blame.
+    const waited = end.kind === 'idle' || end.kind === 'out_of_time';
+    await this.release({ idle: waited && !this.#commits.committed });
     return this.#commits.shardDone ? { kind: 'done' } : end;
   }
 
