@@ -10,9 +10,10 @@ import { StatesError } from './machine.ts';
 import { type PortCall, Process, type Simulation, startSimulation } from './simulation.ts';
 
 const LINES = 12;
-const HOUR_MS = 3_600_000;
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
 const ANSWER: ModelAnswer = { kind: 'answered', status: 200, body: Buffer.from(chatAnswer('ok')) };
-const REFUSAL: ModelAnswer = { kind: 'answered', status: 429, body: Buffer.from('{}'), retryAfterMs: 15 * 60_000 };
+const REFUSAL: ModelAnswer = { kind: 'answered', status: 429, body: Buffer.from('{}'), retryAfterMs: 5 * MINUTE_MS };
 
 let simulation: Simulation | undefined;
 afterEach(async () => {
@@ -24,9 +25,13 @@ afterEach(async () => {
 type World = {
   /** Whether the worker that takes this shard fails, as where DynamoDB is not to be had. */
   fails: (shard: number) => boolean;
+  /** Whether Plan fails. */
+  planFails: () => boolean;
   refuses: () => boolean;
   calls: number;
 };
+
+const notNow = () => new StatesError('InternalServerError', 'not now');
 
 async function start(world: World): Promise<Simulation> {
   simulation = await startSimulation({
@@ -42,16 +47,17 @@ async function start(world: World): Promise<Simulation> {
       },
     }),
     intercept: ({ port, method, args }: PortCall, proceed) => {
+      if (method === 'setCounts' && world.planFails()) return Promise.reject(notNow());
       if (port !== 'shards' || method !== 'claim') return proceed();
       // `claim(batchId, range)`
       const { shard } = args[1] as { shard: number };
-      return world.fails(shard) ? Promise.reject(new StatesError('InternalServerError', 'not now')) : proceed();
+      return world.fails(shard) ? Promise.reject(notNow()) : proceed();
     },
   });
   return simulation;
 }
 
-const calm = (): World => ({ fails: () => false, refuses: () => false, calls: 0 });
+const calm = (): World => ({ fails: () => false, planFails: () => false, refuses: () => false, calls: 0 });
 
 async function submit({ stores, portsOf, time, ids }: Simulation, completionWindow = '24h'): Promise<BatchHead> {
   const text = chatLines(LINES).join('\n');
@@ -134,31 +140,27 @@ describe('shards left over after the map', () => {
 });
 
 describe('a model that refuses for hours', () => {
-  test('is waited for, however often the batch has to be taken up again meanwhile', async () => {
+  test('is waited for, however often its batch has to be taken up again meanwhile', async () => {
     const world = calm();
     const simulation = await start(world);
-    const { time, stores, workflow } = simulation;
+    const { time } = simulation;
     const begun = time.now;
-    world.refuses = () => time.now < begun + 3 * HOUR_MS;
-    const head = await simulation.run(async () => {
-      const batch = await submit(simulation);
-      // Again and again the execution is gone: more often than attempts in a row may get nowhere.
-      for (let loss = 0; loss < 7; loss++) {
-        await time.clock.sleep(20 * 60_000);
-        const { attempt } = (await stores.batches.get(batch)) ?? batch;
-        await workflow.stopBatch(batch.batchId, attempt, 'lost');
-      }
-      return untilEnded(simulation, batch);
-    });
-    expect(head).toMatchObject({ status: 'completed', attempt: 8, requestCounts: { completed: LINES, failed: 0 } });
-    expect(time.now - begun).toBeGreaterThan(3 * HOUR_MS);
+    world.refuses = () => time.now < begun + 4 * HOUR_MS;
+    // Ten minutes of each half hour: longer than the workers and Plan after them are tried again.
+    const trouble = () => (time.now - begun) % (30 * MINUTE_MS) > 20 * MINUTE_MS;
+    world.fails = trouble;
+    world.planFails = trouble;
+    const head = await simulation.run(async () => untilEnded(simulation, await submit(simulation)));
+    expect(head).toMatchObject({ status: 'completed', requestCounts: { completed: LINES, failed: 0 } });
+    // More than may get nowhere in a row.
+    expect(head.attempt).toBeGreaterThan(6);
   });
 
   test('until the window ends is what its lines fail by; the batch is not failed', async () => {
     const world = calm();
     const simulation = await start(world);
     world.refuses = () => true;
-    const head = await simulation.run(async () => untilEnded(simulation, await submit(simulation, '2h')));
+    const head = await simulation.run(async () => untilEnded(simulation, await submit(simulation, '20m')));
     // Lines whose next try would come after the end have failed by then, and so all are done in time.
     expect(['completed', 'expired']).toContain(head.status);
     expect(head).toMatchObject({ attempt: 1, requestCounts: { total: LINES, completed: 0, failed: LINES } });
