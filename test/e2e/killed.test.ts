@@ -102,9 +102,9 @@ function agentLines(name: string, count: number, fateOf: (n: number) => Asked['f
   });
 }
 
-const long = agentLines('long', 900);
+const long = agentLines('long', 600);
 const one = agentLines('one', 1);
-const wide = agentLines('wide', 300);
+const wide = agentLines('wide', 200);
 const last = agentLines('last', 120);
 const faulty = agentLines('faulty', 150, (n) =>
   n % 10 === 3 ? 'invalid_json_line' : n % 7 === 0 ? 'model_error' : 'output',
@@ -194,7 +194,7 @@ test('whatever moment it is killed at, every accepted batch ends as it should, a
 
   // In the map, some calls in.
   ({ system, client } = await start());
-  let reached = modelCalls(random.int(60, 250));
+  let reached = modelCalls(random.int(40, 200));
   await ask(client, faulty);
   await ask(client, wide);
   await reached;

@@ -29,6 +29,8 @@ export type BatchSpec = {
   completionWindow: string;
   /** An upload, packed or not, or a file on a web host. */
   input: 'upload' | 'packed_upload' | Serving;
+  /** Into how many pieces a dripping file falls. */
+  drips: number;
   mood: Mood;
   cancel: CancelMoment | undefined;
   /** Two cancels at the same time. */
@@ -93,6 +95,8 @@ export function drawBatch(random: Random, number: number, { brief }: { brief: bo
     completionWindow: kind === 'expiring' || (brief && kind === 'stuck') ? '1m' : random.pick(['1h', '24h', '7d']),
     // A cancel while validating needs an input that takes its time.
     input: cancel === 'validating' ? 'dripping' : input === 'web' ? random.pick(SERVINGS) : input,
+    // Up to some 20 s: longer than one invocation that is made short.
+    drips: random.int(3, 50),
     mood: random.weighted({
       well: 12,
       fails_first: 3,

@@ -47,11 +47,11 @@ export async function live(scene: Scene, random: Random, spec: BatchSpec): Promi
   }
 }
 
-async function bringInput({ client, source }: Scene, { name, content, input }: BatchSpec): Promise<string> {
-  if (input !== 'upload' && input !== 'packed_upload') return source.offer(name, content, input);
+async function bringInput({ client, source }: Scene, { name, content, input, drips }: BatchSpec): Promise<string> {
+  if (input !== 'upload' && input !== 'packed_upload') return source.offer(name, content, input, drips);
   const bytes = input === 'upload' ? content : gzipSync(content);
   // An upload of no bytes cannot be announced.
-  if (bytes.length === 0) return source.offer(name, content, 'plain');
+  if (bytes.length === 0) return source.offer(name, content, 'plain', drips);
   for (;;) {
     const { status, body } = await client.call('POST', '/files', { body: { bytes: bytes.length } });
     if (status !== 201) throw new Violation(undefined, `POST /files answered ${status}: ${JSON.stringify(body)}`);

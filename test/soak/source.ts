@@ -19,17 +19,21 @@ export async function startSource() {
     file.requests++;
     const { body, serving } = file;
     if (serving === 'busy_first' && file.requests === 1) return void response.writeHead(503).end();
-    if (serving === 'dripping') return void drip(response, body, file.drips);
     if (serving === 'encoded') return void response.writeHead(200, { 'content-encoding': 'gzip' }).end(body);
-    if (serving !== 'breaking') return void response.writeHead(200, { 'content-length': body.length }).end(body);
-    serveRange(request.headers.range, response, body, file.requests);
+    if (serving !== 'breaking' && serving !== 'dripping')
+      return void response.writeHead(200, { 'content-length': body.length }).end(body);
+    const rest = beginRange(request.headers.range, response, body);
+    if (serving === 'dripping') void drip(response, rest, Math.ceil(body.length / file.drips));
+    else if (file.requests > 1) response.end(rest);
+    // The first answer is cut off in its middle.
+    else response.write(rest.subarray(0, rest.length / 2), () => setImmediate(() => response.destroy()));
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   // A TCP server that is listening has an address of this shape.
   const { port } = server.address() as AddressInfo;
   return {
     /** Answers the URL. `drips`: into how many pieces a dripping file falls. */
-    offer(name: string, content: Buffer, serving: Serving, drips = 6): string {
+    offer(name: string, content: Buffer, serving: Serving, drips: number): string {
       const isPacked = serving === 'gzip' || serving === 'encoded';
       const path = `/${name}.jsonl${serving === 'gzip' ? '.gz' : ''}`;
       files.set(path, { body: isPacked ? gzipSync(content) : content, serving, requests: 0, drips });
@@ -43,9 +47,7 @@ export async function startSource() {
   };
 }
 
-async function drip(response: ServerResponse, body: Buffer, drips: number): Promise<void> {
-  response.writeHead(200, { 'content-length': body.length });
-  const size = Math.max(1, Math.ceil(body.length / drips));
+async function drip(response: ServerResponse, body: Buffer, size: number): Promise<void> {
   for (let at = 0; at < body.length && !response.destroyed; at += size) {
     response.write(body.subarray(at, at + size));
     await sleep(DRIP_PAUSE_MS);
@@ -53,14 +55,11 @@ async function drip(response: ServerResponse, body: Buffer, drips: number): Prom
   response.end();
 }
 
-/** Serves ranges of a file that does not change, and cuts the first answer off in its middle. */
-function serveRange(range: string | undefined, response: ServerResponse, body: Buffer, requests: number): void {
+/** The head of an answer of a file that does not change; answers the bytes that are to come. */
+function beginRange(range: string | undefined, response: ServerResponse, body: Buffer): Buffer {
   const start = Number(/^bytes=(\d+)-/.exec(range ?? '')?.[1] ?? 0);
   const head = { etag: '"same"', 'accept-ranges': 'bytes', 'content-length': body.length - start };
   if (range === undefined) response.writeHead(200, head);
   else response.writeHead(206, { ...head, 'content-range': `bytes ${start}-${body.length - 1}/${body.length}` });
-  if (requests > 1) return void response.end(body.subarray(start));
-  response.write(body.subarray(start, start + Math.floor(body.length / 2)), () =>
-    setImmediate(() => response.destroy()),
-  );
+  return body.subarray(start);
 }

@@ -16,6 +16,7 @@ const run = await startLocalRun({
   dataDir,
   modelsFile,
   settings: {
+    fetch: { reserveSeconds: 5 },
     check: { lookAgainSeconds: 5, graceSeconds: 10 },
     notify: { timeoutSeconds: 5, pausesSeconds: [1, 1, 2, 2, 3, 3, 5, 5, 5, 10, 10, 10, 10, 10, 10, 10] },
     shards: { maxLines: 500, minLines: 25 },
@@ -27,7 +28,7 @@ const run = await startLocalRun({
         functions: {
           FunctionsWorkflowRunShard: { timeoutSeconds: 25 },
           FunctionsWorkflowFinalizeBatch: { timeoutSeconds: 12 },
-          FunctionsWorkflowFetchInput: { timeoutSeconds: 62 },
+          FunctionsWorkflowFetchInput: { timeoutSeconds: 20 },
         },
       }
     : {}),
