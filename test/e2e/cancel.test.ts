@@ -50,8 +50,15 @@ beforeAll(async () => {
       models: { default: { provider: 'scripted', model: 'm', endpoints: ['chat/completions'] } },
       agents: { '*': { model: 'default' } },
     }),
-    // What a cancel takes is the stage's own; few calls in flight leave lines for it that were not run.
-    settings: { ...TEST_SETTINGS, worker: { ...TEST_SETTINGS.worker, inFlightStart: 4, inFlightMax: 4 } },
+    // Few calls in flight leave lines that were not run. Workers look for a stop more often than in earnest, and are
+    // given less time for it, so that the promise is kept with room for a machine that is busy with other tests.
+    settings: {
+      ...TEST_SETTINGS,
+      worker: {
+        ...TEST_SETTINGS.worker,
+        ...{ inFlightStart: 4, inFlightMax: 4, controlEverySeconds: 3, settleSeconds: 8 },
+      },
+    },
   });
   client = createBatchClient(run.url, run.apiKey, POLL_MS);
   stores = openRunStores(run);
