@@ -73,7 +73,9 @@ async function finalizeInPieces(head: BatchHead, looksEach: number): Promise<num
 
 async function results(head: BatchHead) {
   const ended = await headOf(world, head);
-  const index = await world.files.readSmall(ended.lineIndex?.key ?? '', ended.lineIndex?.bytes ?? 0);
+  // A batch of nothing but blank lines has no files, and no index of them.
+  const { lineIndex } = ended;
+  const index = lineIndex && (await world.files.readSmall(lineIndex.key, lineIndex.bytes));
   return {
     ended,
     output: (await readText(world, ended.outputFile?.key)).split('\n').slice(0, -1),
