@@ -217,8 +217,8 @@ describe('the real template', () => {
     );
     expect(DEFAULT_ROUTE_FUNCTION).toBe('noRoute');
     for (const { entryFile } of real.functions) expect(existsSync(entryFile), entryFile).toBe(true);
-    expect(real.machines).toHaveLength(2);
-    expect(real.schedules).toMatchObject([{ everyMs: 60_000 }]);
+    expect(real.machines).toHaveLength(3);
+    expect(real.schedules).toMatchObject([{ everyMs: 60_000 }, { everyMs: 86_400_000 }]);
     expect(real.tables[0]?.globalIndexes.map(({ IndexName }) => IndexName).sort()).toEqual(['due', 'list']);
     expect(real.outputs.OperatorKeySecretArn).toBe(real.secrets[0]?.arn);
     expect(planFromAssembly(readAssembly(dir))).toEqual(real);
