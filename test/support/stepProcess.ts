@@ -134,7 +134,8 @@ export async function startStepProcesses(models: Record<string, unknown>, settin
     async close() {
       for (const step of [...running]) await step.close();
       await Promise.all([table.close(), s3.close()]);
-      for (const dir of [modelsDir, ...Object.values(folders)]) rmSync(dir, { recursive: true, force: true });
+      for (const dir of [modelsDir, join(folders.fetchInput ?? '', '..')])
+        rmSync(dir, { recursive: true, force: true });
     },
   };
 }
