@@ -2,7 +2,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { bundleFunctions } from '../../infra/bundle.ts';
 import { createBatchStore } from '../../shared/adapters/dynamodb/batchStore.ts';
 import { createShardStore } from '../../shared/adapters/dynamodb/shardStore.ts';
@@ -134,8 +134,9 @@ export async function startStepProcesses(models: Record<string, unknown>, settin
     async close() {
       for (const step of [...running]) await step.close();
       await Promise.all([table.close(), s3.close()]);
-      for (const dir of [modelsDir, join(folders.fetchInput ?? '', '..')])
-        rmSync(dir, { recursive: true, force: true });
+      // Each bundle is a folder in one that was made for all of them.
+      const bundles = Object.values(folders).map((folder) => dirname(folder));
+      for (const dir of [modelsDir, ...bundles]) rmSync(dir, { recursive: true, force: true });
     },
   };
 }
