@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
-import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { DynamoDBClient, ListTablesCommand } from '@aws-sdk/client-dynamodb';
 import type { TablePlan } from '../template/plan.ts';
 import { ensureTable, repairIndexes } from './tables.ts';
 
@@ -22,6 +22,10 @@ export async function startDynamoDb(options: {
   const path = join(dir, 'level');
   // There while the store is open: found at start, it says that the last run did not end in order.
   const openMark = join(dir, 'open');
+  // There while the first tables are made. dynalite takes two writes to make one; a kill between them leaves a table that
+  // can be neither used nor deleted, in a store that holds nothing yet.
+  const makingMark = join(dir, 'making');
+  if (existsSync(makingMark)) rmSync(path, { recursive: true, force: true });
   mkdirSync(path, { recursive: true });
   const killed = existsSync(openMark);
   writeFileSync(openMark, '');
@@ -35,10 +39,13 @@ export async function startDynamoDb(options: {
   worker.on('error', (error) => console.error('dynalite ended:', error));
 
   const client = new DynamoDBClient({ endpoint: url, region: options.region, credentials: options.credentials });
+  const { TableNames = [] } = await client.send(new ListTablesCommand({}));
+  if (TableNames.length === 0) writeFileSync(makingMark, '');
   for (const table of options.tables) {
     await ensureTable(client, table);
     if (killed) await repairIndexes(client, table);
   }
+  rmSync(makingMark, { force: true });
   client.destroy();
   return {
     url,

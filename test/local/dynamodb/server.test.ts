@@ -83,7 +83,12 @@ it('outlives a client that goes away in the middle of a request, and lets no web
 });
 
 /** dynalite's own store, opened behind its back. */
-type Store = { iterator(): AsyncIterable<[string, unknown]>; del(key: string): Promise<void>; close(): Promise<void> };
+type Store = {
+  iterator(): AsyncIterable<[string, unknown]>;
+  put(key: string, value: unknown): Promise<void>;
+  del(key: string): Promise<void>;
+  close(): Promise<void>;
+};
 function openStore(): Store {
   const { Level } = createRequire(createRequire(import.meta.url).resolve('dynalite'))('level') as {
     Level: new (path: string, options: { valueEncoding: 'json' }) => Store;
@@ -112,4 +117,22 @@ it('puts the indexes right after a run that was killed between writing an item a
   writeFileSync(join(dataDir, 'dynamodb', 'open'), '');
   await start();
   expect((await due())?.sort()).toEqual(['lacks its entry', 'untouched']);
+});
+
+it('makes its tables anew after a run that was killed while it made the first', async () => {
+  await start();
+  client.destroy();
+  await dynamodb?.close();
+  // As the first of dynalite's two writes leaves it.
+  const store = openStore();
+  for await (const [key, value] of store.iterator()) {
+    if (key.startsWith('table')) await store.put(key, { ...(value as object), TableStatus: 'CREATING' });
+  }
+  await store.close();
+  writeFileSync(join(dataDir, 'dynamodb', 'open'), '');
+  writeFileSync(join(dataDir, 'dynamodb', 'making'), '');
+
+  await start();
+  await put('a', 'open');
+  expect(await due()).toEqual(['a']);
 });
