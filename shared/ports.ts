@@ -17,6 +17,7 @@ import type { BatchStatus } from './domain/batchStatus.ts';
 import type { Control } from './domain/control.ts';
 import type { ModelEndpoint } from './domain/modelEndpoints.ts';
 import type { WebhookSecret } from './domain/notifications/signature.ts';
+import type { Circuit } from './domain/retry/circuit.ts';
 import type { Role } from './domain/roles.ts';
 import type { ShardCommit, ShardRange, ShardRecord } from './domain/shard.ts';
 
@@ -33,6 +34,8 @@ export type Ports = {
   idempotency: IdempotencyStore;
   uploads: UploadStore;
   snapshots: SnapshotStore;
+  circuits: CircuitStore;
+  callShares: CallShareStore;
   files: FileStore;
   sources: InputSource;
   workflow: Workflow;
@@ -279,6 +282,34 @@ export type SnapshotStore = {
   take(batchId: string, from: number, now: number): Promise<'taken' | 'superseded'>;
   /** Adds a finished one, and forgets those in `drop`. */
   setReady(batchId: string, ready: SnapshotRecord['ready'][number], drop: readonly number[]): Promise<void>;
+};
+
+/** Which models are down as a whole: one record a model, read and written by all workers. */
+export type CircuitStore = {
+  /** Undefined where the circuit is closed. */
+  get(model: string): Promise<Circuit | undefined>;
+  /** Opens it, or notes one more failure of the open one, unless it has changed since `seen`; answers what stands. */
+  open(model: string, seen: Circuit | undefined, now: number): Promise<Circuit>;
+  /** Who gets it sends the one call that tells whether the model is back, and says how it went before `until`. */
+  takeProbe(model: string, seen: Circuit, now: number, until: number): Promise<boolean>;
+  close(model: string): Promise<void>;
+};
+
+/** A block of calls: they are begun evenly between `from` and `to`. Or when to come again. */
+export type TakenShare =
+  | { taken: true; from: number; to: number; projects: number }
+  | { taken: false; comeAt: number; projects: number };
+
+/** Calls of a model whose limit is configured: each project has a timeline, which a block moves on. */
+export type CallShareStore = {
+  /** `costMs`: the model's whole time that the block takes; `projects`: how many were found to share it of late. */
+  take(
+    model: string,
+    projectId: string,
+    block: { costMs: number; now: number; projects?: number | undefined },
+  ): Promise<TakenShare>;
+  /** The last `ms` of a block that ended at `to`, unless others have taken behind it. */
+  giveBack(model: string, projectId: string, rest: { to: number; ms: number }): Promise<void>;
 };
 
 /* ---------------------------------------------------------------- files */

@@ -37,6 +37,12 @@ export function drawRecords(): string {
       row('entry of an API key', keys.apiKeyEntry('<key>'), 'where the key is: what the operator’s list reads'),
       row('webhook secret', keys.webhookSecret(REF.projectId), 'the signing secret, and earlier ones that still sign'),
       row('idempotency key', keys.idempotency(REF.projectId, ''), 'the batch that it made, and a hash of the body'),
+      row(
+        'circuit',
+        keys.circuit('<model>'),
+        'a model that is down as a whole: failures, when it is tried again, who tries',
+      ),
+      row('call shares', keys.callShares('<model>'), 'a model with limits: how far each project has taken its share'),
       row('upload', keys.upload(REF.projectId, '<file>'), 'size, type and expiry of what was promised'),
     ],
   );

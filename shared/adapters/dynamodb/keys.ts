@@ -36,6 +36,8 @@ export const keys = {
   /** Clients choose their idempotency keys: the digest bounds the length (a partition key ends at 2,048 bytes). */
   idempotency: (projectId: string, idempotencyKey: string) =>
     key(`IDEMPOTENCY#${projectId}#${createHash('sha256').update(idempotencyKey).digest('hex')}`, 'IDEMPOTENCY'),
+  circuit: (model: string) => key(`MODEL#${model}`, 'CIRCUIT'),
+  callShares: (model: string) => key(`MODEL#${model}`, 'SHARES'),
   upload: (projectId: string, fileId: string) => key(`UPLOAD#${projectId}#${fileId}`, 'UPLOAD'),
 };
 

@@ -1,5 +1,7 @@
 import { createApiKeyStore } from '../../adapters/dynamodb/apiKeyStore.ts';
 import { createBatchStore } from '../../adapters/dynamodb/batchStore.ts';
+import { createCallShareStore } from '../../adapters/dynamodb/callShareStore.ts';
+import { createCircuitStore } from '../../adapters/dynamodb/circuitStore.ts';
 import { createDocumentClient } from '../../adapters/dynamodb/client.ts';
 import { createControlStore } from '../../adapters/dynamodb/controlStore.ts';
 import { createIdempotencyStore } from '../../adapters/dynamodb/idempotencyStore.ts';
@@ -11,7 +13,16 @@ import type { Ports } from '../../ports.ts';
 
 type TablePorts = Pick<
   Ports,
-  'batches' | 'controls' | 'shards' | 'apiKeys' | 'webhookSecrets' | 'idempotency' | 'uploads' | 'snapshots'
+  | 'batches'
+  | 'controls'
+  | 'shards'
+  | 'apiKeys'
+  | 'webhookSecrets'
+  | 'idempotency'
+  | 'uploads'
+  | 'snapshots'
+  | 'circuits'
+  | 'callShares'
 >;
 
 /** Everything that is kept in the one table. */
@@ -26,5 +37,7 @@ export function tablePorts(tableName: string, client = createDocumentClient()): 
     idempotency: createIdempotencyStore(table),
     uploads: createUploadStore(table),
     snapshots: createSnapshotStore(table),
+    circuits: createCircuitStore(table),
+    callShares: createCallShareStore(table),
   };
 }

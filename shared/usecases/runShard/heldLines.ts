@@ -21,14 +21,14 @@ export type HeldLine = CalledLine & {
  */
 export class HeldLines {
   readonly lanes = new Map<string, ModelLane<HeldLine>>();
-  readonly #makeLane: () => ModelLane<HeldLine>;
+  readonly #makeLane: (model: string) => ModelLane<HeldLine>;
   readonly #limits: { lines: number; bytes: number };
   #waiting: HeldLine[] = [];
   #nextReadyAt = Number.POSITIVE_INFINITY;
   #count = 0;
   #bytes = 0;
 
-  constructor(limits: { lines: number; bytes: number }, makeLane: () => ModelLane<HeldLine>) {
+  constructor(limits: { lines: number; bytes: number }, makeLane: (model: string) => ModelLane<HeldLine>) {
     this.#limits = limits;
     this.#makeLane = makeLane;
   }
@@ -43,7 +43,7 @@ export class HeldLines {
   }
 
   lane(model: string): ModelLane<HeldLine> {
-    const lane = this.lanes.get(model) ?? this.#makeLane();
+    const lane = this.lanes.get(model) ?? this.#makeLane(model);
     this.lanes.set(model, lane);
     return lane;
   }
@@ -63,7 +63,7 @@ export class HeldLines {
   /** Lines that could be sent now, were there places in flight. */
   readyCount(now: number): number {
     let count = 0;
-    for (const lane of this.lanes.values()) if (now >= lane.pausedUntil) count += lane.ready.length;
+    for (const lane of this.lanes.values()) if (lane.opensAt(now) <= now) count += lane.ready.length;
     return count;
   }
 
@@ -85,8 +85,10 @@ export class HeldLines {
   /** When the next line can be sent, as far as pauses and back-offs go. */
   nextSendAt(now: number): number {
     let at = this.#nextReadyAt;
-    for (const lane of this.lanes.values())
-      if (lane.ready.length > 0 && lane.pausedUntil > now) at = Math.min(at, lane.pausedUntil);
+    for (const lane of this.lanes.values()) {
+      const opensAt = lane.opensAt(now);
+      if (lane.ready.length > 0 && opensAt > now) at = Math.min(at, opensAt);
+    }
     return at;
   }
 

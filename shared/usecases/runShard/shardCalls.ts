@@ -1,10 +1,10 @@
 import type { Settings } from '../../contract/settings.ts';
 import type { ModelsFile } from '../../domain/models.ts';
 import { FAILURE_CAUSES, failureMessage } from '../../domain/retry/failureCauses.ts';
-import type { WindowTicket } from '../../domain/retry/inFlightWindow.ts';
 import { decideRetry } from '../../domain/retry/retryClock.ts';
 import type { Ports } from '../../ports.ts';
 import { AnswerSizes } from './answerSizes.ts';
+import type { GatedCall } from './callGate.ts';
 import { type CallResult, callLine, type LineFailure } from './callLine.ts';
 import type { HeldLine, HeldLines } from './heldLines.ts';
 import type { ModelLane } from './modelLane.ts';
@@ -87,6 +87,7 @@ export class ShardCalls {
         // Their places are free again at once.
         started.push(Promise.resolve());
       }
+      if (lane.ready.length > 0) started.push(...lane.prepare(now));
       while (lane.canSend(now) && this.#hasRoom) {
         const line = lane.ready.shift();
         if (!line) break;
@@ -113,7 +114,8 @@ export class ShardCalls {
   }
 
   async #call(lane: ModelLane<HeldLine>, line: HeldLine): Promise<void> {
-    const ticket = lane.window.enter();
+    const call: GatedCall = { line, beganAt: this.#deps.clock.now() };
+    lane.began(call);
     const expectedBytes = this.#sizes.expected(line.call);
     this.#inFlight++;
     this.#expectedBytes += expectedBytes;
@@ -122,18 +124,18 @@ export class ShardCalls {
     const result = await callLine(this.#deps, line, options);
     this.#inFlight--;
     this.#expectedBytes -= expectedBytes;
-    this.#settle(lane, ticket, line, result);
+    this.#settle(lane, call, line, result);
   }
 
-  #settle(lane: ModelLane<HeldLine>, ticket: WindowTicket, line: HeldLine, result: CallResult): void {
+  #settle(lane: ModelLane<HeldLine>, call: GatedCall, line: HeldLine, result: CallResult): void {
     switch (result.kind) {
       case 'called_off':
-        lane.calledOff(ticket);
+        lane.ended(call, { cause: 'called_off' });
         this.#letGo(line);
         return;
       case 'answered': {
         const { statusCode, body, usage } = result;
-        lane.succeeded(ticket);
+        lane.ended(call, { usage });
         this.#commits.addUsage(usage);
         this.#sizes.saw(line.call, body.length);
         this.#letGo(line);
@@ -141,7 +143,7 @@ export class ShardCalls {
         return;
       }
       case 'failed':
-        lane.failed(ticket, result.failure);
+        lane.ended(call, result.failure);
         this.#commits.addUsage(result.failure.usage);
         this.#retryOrFinish(line, result.failure);
     }

@@ -8,7 +8,7 @@ import type { ShardRange, ShardRecord } from '../../domain/shard.ts';
 import { ATTEMPTS_OF_A_KILLER, type Caution, cautionAfter, deathsAfterCommit } from '../../domain/workerDeaths.ts';
 import type { Invocation, Ports } from '../../ports.ts';
 import { type HeldLine, HeldLines } from './heldLines.ts';
-import { createModelLane } from './modelLane.ts';
+import { createModelLane, type ModelLane } from './modelLane.ts';
 import { givenUpEntry, prepareLine } from './prepareLine.ts';
 import { ShardCalls } from './shardCalls.ts';
 import { ShardCommits } from './shardCommits.ts';
@@ -75,7 +75,7 @@ export class ShardTurn {
   #fault: { error: unknown } | undefined;
 
   constructor(deps: TurnDeps, context: TurnContext, invocation: Invocation) {
-    const { settings, clock, random, models } = deps;
+    const { settings, clock, models } = deps;
     const { worker, limits } = settings;
     const { range, record, head, control, input } = context;
     this.#deps = deps;
@@ -100,11 +100,9 @@ export class ShardTurn {
       commitLines: Math.min(worker.commitLines, caution.linesAtOnce ?? worker.commitLines),
       deathsAfterCommit: () => deathsAfterCommit(caution, this.#linesLeft === 0),
     });
-    const { inFlightStart: start, inFlightMax: max, inFlightBytes: bytes, retryBaseMs, retryMaxMs } = worker;
-    const lane = { start, max, retryBaseMs, retryMaxMs, now: () => clock.now(), random };
-    this.#held = new HeldLines({ lines: caution.linesAtOnce ?? max * HELD_PER_PLACE, bytes }, () =>
-      createModelLane<HeldLine>(lane),
-    );
+    const { inFlightMax, inFlightBytes } = worker;
+    const room = { lines: caution.linesAtOnce ?? inFlightMax * HELD_PER_PLACE, bytes: inFlightBytes };
+    this.#held = new HeldLines(room, () => this.#makeLane());
     this.#calls = new ShardCalls(deps, {
       batchId: head.batchId,
       held: this.#held,
@@ -134,6 +132,7 @@ export class ShardTurn {
     } finally {
       this.#calls.callOff();
       this.#wake.close();
+      await Promise.all([...this.#held.lanes.values()].map((lane) => lane.close()));
     }
     if (this.#commits.lost) return { kind: 'lost' };
     // Nothing but a wait, or time that ran out over slow calls, says that the model is to blame.
@@ -148,6 +147,12 @@ export class ShardTurn {
     if (committed && unsavedAttempts === undefined && !this.#caution.alone) return;
     const { head, range, record } = this.#context;
     await this.#deps.shards.release(head.batchId, range.shard, record.epoch, { attempts: unsavedAttempts, idle });
+  }
+
+  #makeLane(): ModelLane<HeldLine> {
+    const { clock, random, settings } = this.#deps;
+    const { inFlightStart: start, inFlightMax: max, retryBaseMs, retryMaxMs } = settings.worker;
+    return createModelLane({ start, max, retryBaseMs, retryMaxMs, now: () => clock.now(), random });
   }
 
   async #loop(): Promise<TurnEnd> {

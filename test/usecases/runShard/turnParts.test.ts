@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { initialBitmap, isBitSet, setBit } from '../../../shared/domain/shard.ts';
 import type { FileStore } from '../../../shared/ports.ts';
-import { createModelLane } from '../../../shared/usecases/runShard/modelLane.ts';
+import type { GatedCall, GatedEnd } from '../../../shared/usecases/runShard/callGate.ts';
+import { createModelLane, type ModelLane } from '../../../shared/usecases/runShard/modelLane.ts';
 import { ShardReader } from '../../../shared/usecases/runShard/shardReader.ts';
 import { planTurn } from '../../../shared/usecases/runShard/turnClock.ts';
 import { createWakeUp } from '../../../shared/usecases/runShard/wakeUp.ts';
@@ -38,33 +39,39 @@ describe('the time of a turn', () => {
 describe('a model lane', () => {
   const options = { start: 8, max: 8, retryBaseMs: 1_000, retryMaxMs: 60_000, random: { next: () => 0.5 } };
 
+  const call = (lane: ModelLane<unknown>, end: GatedEnd) => {
+    const begun = { line: {}, beganAt: 0 } as GatedCall;
+    lane.began(begun);
+    lane.ended(begun, end);
+  };
+
   it('sends nothing until the Retry-After is over', () => {
     const lane = createModelLane({ ...options, now: () => 1_000 });
-    lane.failed(lane.window.enter(), { cause: 'rate_limited', retryAfterMs: 5_000 });
+    call(lane, { cause: 'rate_limited', retryAfterMs: 5_000 });
     expect(lane.canSend(5_999)).toBe(false);
     expect(lane.canSend(6_000)).toBe(true);
   });
 
   it('pauses by itself when it is refused again and again with no success in between', () => {
     const lane = createModelLane({ ...options, now: () => 0 });
-    const refuse = () => lane.failed(lane.window.enter(), { cause: 'rate_limited' });
+    const refuse = () => call(lane, { cause: 'rate_limited' });
     refuse();
-    expect(lane.pausedUntil).toBe(0);
+    expect(lane.opensAt(0)).toBe(0);
     refuse();
-    expect(lane.pausedUntil).toBe(500);
+    expect(lane.opensAt(0)).toBe(500);
     refuse();
-    expect(lane.pausedUntil).toBe(1_000);
-    lane.succeeded(lane.window.enter());
+    expect(lane.opensAt(0)).toBe(1_000);
+    call(lane, {});
     refuse();
-    expect(lane.pausedUntil).toBe(1_000);
+    expect(lane.opensAt(0)).toBe(1_000);
   });
 
   it('is rejected by one 401 or a missing model, by 403 only three times in a row', () => {
     const fail = (...causes: ('unauthorized' | 'forbidden' | 'model_missing' | 'succeed')[]) => {
       const lane = createModelLane({ ...options, now: () => 0 });
       for (const cause of causes)
-        if (cause === 'succeed') lane.succeeded(lane.window.enter());
-        else lane.failed(lane.window.enter(), { cause, status: 400 });
+        if (cause === 'succeed') call(lane, {});
+        else call(lane, { cause, status: 400 });
       return lane.rejected?.cause;
     };
     expect(fail('unauthorized')).toBe('unauthorized');
