@@ -17,7 +17,7 @@ import type { BatchStatus } from './domain/batchStatus.ts';
 import type { Control } from './domain/control.ts';
 import type { ModelEndpoint } from './domain/modelEndpoints.ts';
 import type { WebhookSecret } from './domain/notifications/signature.ts';
-import type { Circuit } from './domain/retry/circuit.ts';
+import type { Circuit, OpenCircuit } from './domain/retry/circuit.ts';
 import type { Role } from './domain/roles.ts';
 import type { ShardCommit, ShardRange, ShardRecord } from './domain/shard.ts';
 
@@ -286,13 +286,16 @@ export type SnapshotStore = {
 
 /** Which models are down as a whole: one record a model, read and written by all workers. */
 export type CircuitStore = {
-  /** Undefined where the circuit is closed. */
+  /** Undefined where it was never opened, or long ago. */
   get(model: string): Promise<Circuit | undefined>;
-  /** Opens it, or notes one more failure of the open one, unless it has changed since `seen`; answers what stands. */
-  open(model: string, seen: Circuit | undefined, now: number): Promise<Circuit>;
+  /** Opens it, or notes one more failure of the outage `seen`, unless that has changed since; answers what stands. */
+  open(model: string, seen: OpenCircuit | undefined, now: number): Promise<Circuit>;
   /** Who gets it sends the one call that tells whether the model is back, and says how it went before `until`. */
-  takeProbe(model: string, seen: Circuit, now: number, until: number): Promise<boolean>;
-  close(model: string): Promise<void>;
+  takeProbe(model: string, seen: OpenCircuit, probe: { prober: string; until: number }, now: number): Promise<boolean>;
+  /** The probe that this prober took was not made: another may make it. */
+  dropProbe(model: string, seen: OpenCircuit, prober: string): Promise<void>;
+  /** The outage `seen` is over; a newer one stays. */
+  close(model: string, seen: OpenCircuit, now: number): Promise<void>;
 };
 
 /** A block of calls: they are begun evenly between `from` and `to`. Or when to come again. */
@@ -379,7 +382,15 @@ export type InputSource = {
 
 /* ---------------------------------------------------------------- workflow */
 
-export type ExecutionStatus = 'running' | 'succeeded' | 'failed' | 'timed_out' | 'aborted' | 'not_found';
+/** `outdated`: it failed because its definition is of a version that the code does not know (a deploy, a rollback). */
+export type ExecutionStatus =
+  | 'running'
+  | 'succeeded'
+  | 'failed'
+  | 'timed_out'
+  | 'aborted'
+  | 'outdated'
+  | 'not_found';
 
 export type Workflow = {
   /** Starts `<batchId>-<attempt>`. `already` where that name exists, running or ended. */

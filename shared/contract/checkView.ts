@@ -11,6 +11,8 @@ export const CHECK_REASONS = {
   execution_failed: 'Its execution had failed: the next attempt goes on from what was committed.',
   execution_timed_out: 'Its execution had run out of time: the next attempt goes on from what was committed.',
   execution_aborted: 'Its execution had been stopped from outside: the next attempt goes on from what was committed.',
+  execution_outdated:
+    'Its execution was of a version that the code does not know any more: the next attempt goes on in the new one.',
   execution_succeeded: 'Its execution had ended and the batch had not: the next attempt goes on.',
   ending_failed: 'Its results could not be gathered in many attempts: another one, and so on each hour.',
   step_died: 'Too many attempts in a row committed nothing: it is failed, and what it has is gathered.',

@@ -1,9 +1,11 @@
 import * as z from 'zod';
 import { ShardRangeSchema } from '../domain/shard.ts';
+import { STEP_VERSION_UNKNOWN } from './stepVersions.ts';
 
 /**
  * What the steps of the two machines are given and answer. A step's answer is the next step's input: it becomes the
- * whole state, and `next` is what the machine's Choice looks at. `version` lets old executions meet new code.
+ * whole state, and `next` is what the machine's Choice looks at. `version` lets old executions meet new code
+ * (`stepVersions.ts`).
  */
 export const STEP_VERSION = 1;
 
@@ -114,6 +116,7 @@ export const MAX_SHARD_TURNS = 1_000;
 export const FINAL_ERRORS = [
   'InvalidStepInput',
   'InvalidStepOutput',
+  STEP_VERSION_UNKNOWN,
   'StoredRecordInvalid',
   'InputRejected',
   'FileChanged',

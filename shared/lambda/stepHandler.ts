@@ -1,6 +1,7 @@
 import type { Context } from 'aws-lambda';
 import type * as z from 'zod';
-import { type StepInput, type StepName, type StepOutput, steps } from '../contract/steps.ts';
+import { STEP_VERSION, type StepInput, type StepName, type StepOutput, steps } from '../contract/steps.ts';
+import { OLDER_STEPS, type OlderStep, type OlderSteps, STEP_VERSION_UNKNOWN } from '../contract/stepVersions.ts';
 import type { Invocation, Log } from '../ports.ts';
 
 /**
@@ -13,15 +14,24 @@ export class InvalidStepOutput extends Error {
   override readonly name = 'InvalidStepOutput';
 }
 
-/** The handler of one step: parses what it is given and what it answers by the step's contract. */
+/** The execution's definition is of a version that this code does not know: older than it reads, or newer (a rollback). */
+export class StepVersionUnknown extends Error {
+  override readonly name = STEP_VERSION_UNKNOWN;
+}
+
+/**
+ * The handler of one step: parses what it is given and what it answers by the step's contract. An execution of an older
+ * version that is still known is read, and answered in its own shape.
+ */
 export function stepHandler<S extends StepName>(
   step: S,
-  { log }: { log: Log },
+  { log, olderSteps = OLDER_STEPS }: { log: Log; olderSteps?: OlderSteps },
   run: (input: StepInput<S>, invocation: Invocation) => Promise<StepOutput<S>>,
-): (event: unknown, context: Context) => Promise<StepOutput<S>> {
+): (event: unknown, context: Context) => Promise<unknown> {
   const contract = steps[step];
   return async (event, context) => {
-    const parsed = contract.input.safeParse(event);
+    const older = olderStep(step, event, olderSteps);
+    const parsed = contract.input.safeParse(older ? older.read(event) : event);
     if (!parsed.success) throw new InvalidStepInput(problems(step, parsed.error), { cause: parsed.error });
     // Parsed by this very step's schema.
     const input = parsed.data as StepInput<S>;
@@ -31,13 +41,23 @@ export function stepHandler<S extends StepName>(
       const output = contract.output.safeParse(answer);
       if (!output.success) throw new InvalidStepOutput(problems(step, output.error), { cause: output.error });
       log.info('step', { ...ids, next: output.data.next });
-      return output.data as StepOutput<S>;
+      return older ? older.answer(output.data as StepOutput<S>, input) : output.data;
     } catch (error) {
       const { name, message, stack } = error instanceof Error ? error : new Error(String(error));
       log.error('step failed', { ...ids, error_name: name, error_message: message, stack });
       throw error;
     }
   };
+}
+
+/** Undefined for the version of this code, and for what has no version: that is no step's input. */
+function olderStep<S extends StepName>(step: S, event: unknown, olderSteps: OlderSteps): OlderStep<S> | undefined {
+  const version = typeof event === 'object' && event !== null && 'version' in event ? event.version : undefined;
+  if (typeof version !== 'number' || version === STEP_VERSION) return undefined;
+  // The table's rows are by step.
+  const older = olderSteps[version]?.[step] as OlderStep<S> | undefined;
+  if (older) return older;
+  throw new StepVersionUnknown(`${step} was given version ${version} of its contract, and knows ${STEP_VERSION}`);
 }
 
 const problems = (step: StepName, { issues }: z.ZodError) =>

@@ -178,6 +178,13 @@ describe('the calls that the workflow makes', () => {
     ]);
   });
 
+  test('tell a failure by a version that the code does not know from any other', async () => {
+    mock.on(DescribeExecutionCommand).resolves({ status: 'FAILED', error: 'StepVersionUnknown' });
+    expect(await workflow.describeBatch(ref.batchId, 1)).toBe('outdated');
+    mock.on(DescribeExecutionCommand).resolves({ status: 'FAILED', error: 'StepDied' });
+    expect(await workflow.describeBatch(ref.batchId, 1)).toBe('failed');
+  });
+
   test('count a redrive that waits for its turn as running', async () => {
     mock.on(DescribeExecutionCommand).resolves({ status: 'PENDING_REDRIVE' });
     expect(await workflow.describeNotification(ref.batchId, 1)).toBe('running');

@@ -21,7 +21,7 @@ it('gives a step its parsed input and the time it has left', async () => {
 
 it('refuses input that is not the step’s, by a name that Step Functions can match', async () => {
   const handler = handlerOf(async () => ({ ...run, next: 'end', round: 1 }));
-  await expect(handler({ ...run, version: 2 }, lambdaContext())).rejects.toMatchObject({ name: 'InvalidStepInput' });
+  await expect(handler({ ...run, attempt: 0 }, lambdaContext())).rejects.toMatchObject({ name: 'InvalidStepInput' });
   await expect(handler(undefined, lambdaContext())).rejects.toMatchObject({ name: 'InvalidStepInput' });
 });
 

@@ -72,6 +72,8 @@ describe('the check of open batches', () => {
     ['succeeded', 1],
     // Stopped from outside: that says nothing about the batch.
     ['aborted', 0],
+    // As little as a deploy does.
+    ['outdated', 0],
   ] as const)('starts the next attempt after one that has %s', async (status, idleAttempts) => {
     const head = await open(status);
     expect(await checkBatches(world)).toMatchObject({

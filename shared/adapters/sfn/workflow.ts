@@ -8,6 +8,7 @@ import {
   StopExecutionCommand,
 } from '@aws-sdk/client-sfn';
 import { type Run, STEP_VERSION, type StepInput } from '../../contract/steps.ts';
+import { STEP_VERSION_UNKNOWN } from '../../contract/stepVersions.ts';
 import type { BatchRef } from '../../domain/batch.ts';
 import { batchExecutionName, notificationExecutionName, snapshotExecutionName } from '../../domain/ids.ts';
 import type { ExecutionStatus, Workflow } from '../../ports.ts';
@@ -51,11 +52,11 @@ export function createWorkflow(options: {
 
   async function describe(machineArn: string, name: string): Promise<ExecutionStatus> {
     try {
-      const { status } = await client.send(
+      const { status, error } = await client.send(
         new DescribeExecutionCommand({ executionArn: executionArn(machineArn, name) }),
       );
       if (status === undefined) throw new Error(`Step Functions answered no status for the execution ${name}.`);
-      return STATUSES[status];
+      return status === 'FAILED' && error === STEP_VERSION_UNKNOWN ? 'outdated' : STATUSES[status];
     } catch (error) {
       if (error instanceof ExecutionDoesNotExist) return 'not_found';
       throw error;

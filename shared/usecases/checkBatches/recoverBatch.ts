@@ -36,8 +36,10 @@ export async function recoverBatch(
 
   const committed = await progressMade(deps, head.batchId);
   const counted = idleAttemptsNow(head, committed);
-  // One that was stopped from outside (the local run ended, somebody called StopExecution) says nothing about the batch.
-  const idleAttempts = execution === 'aborted' ? Math.min(head.idleAttempts, counted) : counted;
+  // One that was stopped from outside (the local run ended, somebody called StopExecution), or that a deploy has made
+  // unreadable, says nothing about the batch.
+  const blameless = execution === 'aborted' || execution === 'outdated';
+  const idleAttempts = blameless ? Math.min(head.idleAttempts, counted) : counted;
   const cameToNothing = idleAttempts >= maxIdleAttempts;
   const isEnding = head.outcome !== undefined || head.status === 'cancelling';
   const givenUp = cameToNothing && !isEnding;

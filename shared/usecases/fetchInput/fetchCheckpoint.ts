@@ -24,7 +24,7 @@ export async function saveCheckpoint(
   await files.put(key, Buffer.concat([Buffer.from(`${JSON.stringify(head)}\n`), tail]));
 }
 
-/** Undefined where it is gone: the copy then starts anew. */
+/** Undefined where it is gone, or other code has left it: the copy then starts anew. */
 export async function loadCheckpoint(
   files: Pick<Ports['files'], 'readSmall'>,
   key: string,
@@ -32,6 +32,8 @@ export async function loadCheckpoint(
   const bytes = await files.readSmall(key, MAX_BYTES);
   if (bytes === undefined) return undefined;
   const newline = bytes.indexOf(LF);
-  const { upload, ...head } = HeadSchema.parse(JSON.parse(Buffer.from(bytes.subarray(0, newline)).toString('utf8')));
+  const read = HeadSchema.safeParse(JSON.parse(Buffer.from(bytes.subarray(0, newline)).toString('utf8')));
+  if (!read.success) return undefined;
+  const { upload, ...head } = read.data;
   return { ...head, upload: { ...upload, tail: bytes.subarray(newline + 1) } };
 }

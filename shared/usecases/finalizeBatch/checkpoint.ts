@@ -60,12 +60,12 @@ export async function saveCheckpoint<State extends z.input<typeof MergeCheckpoin
   await files.put(key, JSON.stringify(state));
 }
 
-/** Undefined where it is gone: then the merge starts anew, which gives the same bytes. */
+/** Undefined where it is gone, or other code has left it: then the merge starts anew, which gives the same bytes. */
 export async function loadCheckpoint<S extends typeof MergeCheckpointSchema>(
   files: Pick<FileStore, 'readSmall'>,
   key: string,
   schema: S,
 ): Promise<z.output<S> | undefined> {
   const body = await files.readSmall(key, MAX_BYTES);
-  return body && schema.parse(JSON.parse(Buffer.from(body).toString()));
+  return body && schema.safeParse(JSON.parse(Buffer.from(body).toString())).data;
 }

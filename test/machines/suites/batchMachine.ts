@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { MAX_SHARD_TURNS } from '../../../shared/contract/steps.ts';
+import { STEP_VERSION_UNKNOWN } from '../../../shared/contract/stepVersions.ts';
 import { allDone, FAULT, fails, INPUTS, planned, shardDone, shards, smooth, to } from '../runs.ts';
 import type { Played, Script, Stage } from '../stage.ts';
 
@@ -99,6 +100,13 @@ export function batchMachineSuite(stage: () => Stage): void {
         expect(played.waits).toEqual([15]);
         expect(inputsOf(played, 'finalizeBatch').map(({ settled }) => settled)).toEqual([undefined, true]);
       });
+    });
+
+    test('whose version the code does not know any more fails by that name, without another try', async () => {
+      const unknown = fails(STEP_VERSION_UNKNOWN);
+      const played = await play({ fetchInput: unknown, failBatch: unknown });
+      expect(played).toMatchObject({ status: 'FAILED', error: STEP_VERSION_UNKNOWN, path: ['Fetch', 'Fail'] });
+      expect(played.calls).toHaveLength(2);
     });
 
     describe('a step that fails for good', () => {
