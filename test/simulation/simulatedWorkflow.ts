@@ -9,8 +9,10 @@ type Execution = { status: ExecutionStatus; stop: AbortController };
 export type SimulatedWorkflow = Workflow & {
   /** By name. */
   readonly executions: ReadonlyMap<string, Execution>;
-  /** Takes an execution away as if it had never been, or stops it behind everybody's back. */
+  /** Takes an execution away as if it had never been. */
   lose(name: string): void;
+  /** Ends an execution that runs, behind everybody's back. */
+  cutOff(name: string, status: 'failed' | 'timed_out' | 'aborted'): void;
   stopAll(): void;
 };
 
@@ -52,11 +54,11 @@ export function createSimulatedWorkflow(deps: {
   const end = (execution: Execution, status: ExecutionStatus) => {
     if (execution.status === 'running') execution.status = status;
   };
-  const stop = (name: string) => {
+  const cutOff = (name: string, status: ExecutionStatus) => {
     const execution = executions.get(name);
     if (execution?.status !== 'running') return;
-    execution.status = 'aborted';
-    execution.stop.abort(new Error('stopped'));
+    execution.status = status;
+    execution.stop.abort(new Error(status));
   };
   const statusOf = (name: string): ExecutionStatus => executions.get(name)?.status ?? 'not_found';
   const of = ({ projectId, batchId }: BatchRef, rest: Json): Json => ({ version: 1, projectId, batchId, ...rest });
@@ -72,13 +74,14 @@ export function createSimulatedWorkflow(deps: {
     describeBatch: async (batchId, attempt) => statusOf(batchExecutionName(batchId, attempt)),
     describeNotification: async (batchId, number) => statusOf(notificationExecutionName(batchId, number)),
     describeSnapshot: async (batchId, number) => statusOf(snapshotExecutionName(batchId, number)),
-    stopBatch: async (batchId, attempt) => stop(batchExecutionName(batchId, attempt)),
+    stopBatch: async (batchId, attempt) => cutOff(batchExecutionName(batchId, attempt), 'aborted'),
     lose(name) {
       executions.get(name)?.stop.abort(new Error('lost'));
       executions.delete(name);
     },
+    cutOff,
     stopAll() {
-      for (const name of executions.keys()) stop(name);
+      for (const name of executions.keys()) cutOff(name, 'aborted');
     },
   };
 }

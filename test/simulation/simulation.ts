@@ -1,15 +1,21 @@
 import { ulid } from 'ulid';
-import { synthesize } from '../../local/synth.ts';
-import { readAssembly } from '../../local/template/assembly.ts';
-import { planFromAssembly } from '../../local/template/readTemplate.ts';
 import { createFileStore } from '../../shared/adapters/s3/fileStore.ts';
 import { type FunctionName, functions } from '../../shared/contract/functions.ts';
 import { type Settings, SettingsSchema } from '../../shared/contract/settings.ts';
-import { type StepName, steps } from '../../shared/contract/steps.ts';
+import type { StepName } from '../../shared/contract/steps.ts';
 import type { ModelsFile } from '../../shared/domain/models.ts';
 import { tablePorts } from '../../shared/lambda/deps/tables.ts';
 import { stepHandler } from '../../shared/lambda/stepHandler.ts';
-import type { Invocation, ModelProvider, Ports, Random, ReceiverAnswer } from '../../shared/ports.ts';
+import type {
+  Clock,
+  Ids,
+  InputSource,
+  Invocation,
+  ModelAnswer,
+  ModelCall,
+  Random,
+  ReceiverAnswer,
+} from '../../shared/ports.ts';
 import { checkBatches } from '../../shared/usecases/checkBatches.ts';
 import { failBatch } from '../../shared/usecases/failBatch.ts';
 import { fetchInput } from '../../shared/usecases/fetchInput.ts';
@@ -18,48 +24,42 @@ import { notifyReceiver } from '../../shared/usecases/notifyReceiver.ts';
 import { planShards } from '../../shared/usecases/planShards.ts';
 import { runShard } from '../../shared/usecases/runShard.ts';
 import { snapshotBatch } from '../../shared/usecases/snapshotBatch.ts';
+import { sweepBatches } from '../../shared/usecases/sweepBatches.ts';
 import { validateInput } from '../../shared/usecases/validateInput.ts';
-import { startDynalite } from '../support/dynalite.ts';
-import { startLocalS3 } from '../support/localS3.ts';
 import { recordedLog } from '../support/recordedLog.ts';
-import { type Definition, type Json, StatesError } from './machine.ts';
+import { type Json, StatesError } from './machine.ts';
+import { type Interceptor, intercepted, Process } from './process.ts';
 import { createSimulatedWorkflow } from './simulatedWorkflow.ts';
+import { type Stack, startStack } from './stack.ts';
 import { tracked } from './trackedPorts.ts';
 import { VirtualTime } from './virtualTime.ts';
 
-/** One invocation of one function. A dead process's calls never come back, and its caller is told at once. */
-export class Process {
-  readonly functionName: FunctionName;
-  readonly died = Promise.withResolvers<never>();
-  #dead = false;
+export { type Interceptor, type PortCall, Process } from './process.ts';
 
-  constructor(functionName: FunctionName) {
-    this.functionName = functionName;
-    this.died.promise.catch(() => undefined);
-  }
+/** A model, which may want to know who calls it. */
+export type SimulatedModel = { call(call: ModelCall, process: Process): Promise<ModelAnswer> };
 
-  get dead(): boolean {
-    return this.#dead;
-  }
-
-  kill(): void {
-    this.#dead = true;
-    this.died.reject(new StatesError('Lambda.Unknown', `${this.functionName} was killed`));
-  }
-}
-
-/** One call of a port by a process; `proceed` makes it. What an interceptor answers or throws is what the process sees. */
-export type PortCall = { process: Process; port: string; method: string; args: unknown[] };
-export type Interceptor = (call: PortCall, proceed: () => unknown) => unknown;
+/** An invocation of a step that is about to be made; `invoke` makes it, and may be called again. */
+export type StepCall = { step: StepName; payload: Json };
+export type Around = (call: StepCall, invoke: () => Promise<Json>) => Promise<Json>;
 
 export type SimulationOptions = {
   models: ModelsFile;
   /** Answers the models' calls, in virtual time. */
-  model: (time: VirtualTime) => ModelProvider;
+  model: (time: VirtualTime) => SimulatedModel;
   random: Random;
   settings?: Record<string, unknown>;
   intercept?: Interceptor;
-  receive?: (url: string, headers: Record<string, string>, body: string) => ReceiverAnswer;
+  /** Stands around every invocation of a step: what it answers or throws is what the machine sees. */
+  around?: Around;
+  receive?: (url: string, headers: Record<string, string>, body: string) => ReceiverAnswer | Promise<ReceiverAnswer>;
+  sources?: InputSource;
+  /** Makes ids from the time. */
+  ids?: (time: VirtualTime) => Ids;
+  /** In place of the template's. */
+  timeoutSeconds?: Partial<Record<FunctionName, number>>;
+  /** One that is there already, and stays; else it has its own. */
+  stack?: Stack;
 };
 
 const START = Date.parse('2026-01-15T10:00:00.000Z');
@@ -72,10 +72,11 @@ const CHECK_EVERY_MS = 60_000;
 export async function startSimulation(options: SimulationOptions) {
   const { models, random, intercept = (_, proceed) => proceed() } = options;
   const settings: Settings = SettingsSchema.parse({ allowPrivateNetworks: true, ...options.settings });
-  const [table, s3, plan] = await Promise.all([startDynalite(), startLocalS3(), readPlan()]);
+  const stack = options.stack ?? (await startStack());
+  const { table, s3, plan } = stack;
   const time = new VirtualTime(START);
   const log = recordedLog();
-  const provider = options.model(time);
+  const model = options.model(time);
   const stores = {
     ...tablePorts(table.tableName, table.client),
     files: createFileStore({ client: s3.client, bucket: s3.bucket }),
@@ -83,7 +84,11 @@ export async function startSimulation(options: SimulationOptions) {
   const trackedStores = Object.fromEntries(
     Object.entries(stores).map(([name, port]) => [name, tracked(time, port as object)]),
   ) as typeof stores;
-  const ids = { ulid: () => ulid(time.now), secretBytes: (count: number) => new Uint8Array(count).fill(7) };
+  const ids: Ids = options.ids?.(time) ?? {
+    ulid: () => ulid(time.now),
+    secretBytes: (count: number) => new Uint8Array(count).fill(7),
+  };
+  const noSources: InputSource = { open: () => Promise.reject(new Error('The simulation has uploads only')) };
   const workflow = createSimulatedWorkflow({
     time,
     random,
@@ -98,76 +103,75 @@ export async function startSimulation(options: SimulationOptions) {
 
   /** The ports as one process sees them. */
   function portsOf(process: Process) {
+    const provider = { call: (call: ModelCall) => model.call(call, process) };
+    const clock: Clock = { ...time.clock, now: () => time.clock.now() + process.skewMs };
     const own = {
       ...trackedStores,
       workflow,
       providers: { get: async () => provider },
       receivers: {
         post: async (url: string, { headers, body }: { headers: Record<string, string>; body: string }) =>
-          options.receive?.(url, headers, body) ?? ({ kind: 'answered', status: 200 } as const),
+          (await options.receive?.(url, headers, body)) ?? ({ kind: 'answered', status: 200 } as const),
       },
-      sources: {
-        open: () => Promise.reject(new Error('The simulation has uploads only')),
-      },
-      clock: time.clock,
+      sources: options.sources ?? noSources,
+      clock,
     };
     const seen = Object.fromEntries(
       Object.entries(own).map(([name, port]) => [name, intercepted(process, name, port as object, intercept)]),
     ) as typeof own;
     return { ...seen, ids, random, log, settings, models: models };
   }
+  type Deps = ReturnType<typeof portsOf>;
 
-  const handlers: Record<StepName, (process: Process, input: Json, invocation: Invocation) => Promise<unknown>> = {
-    fetchInput: (process, input, invocation) => {
-      const deps = portsOf(process);
-      return handled('fetchInput', deps.log, input, invocation, (parsed) => fetchInput(deps, parsed, invocation));
-    },
-    validateInput: (process, input, invocation) => {
-      const deps = portsOf(process);
-      return handled('validateInput', deps.log, input, invocation, (parsed) => validateInput(deps, parsed, invocation));
-    },
-    planShards: (process, input, invocation) => {
-      const deps = portsOf(process);
-      return handled('planShards', deps.log, input, invocation, (parsed) => planShards(deps, parsed, invocation));
-    },
-    runShard: (process, input, invocation) => {
-      const deps = portsOf(process);
-      return handled('runShard', deps.log, input, invocation, (parsed) => runShard(deps, parsed, invocation));
-    },
-    finalizeBatch: (process, input, invocation) => {
-      const deps = portsOf(process);
-      return handled('finalizeBatch', deps.log, input, invocation, (parsed) => finalizeBatch(deps, parsed, invocation));
-    },
-    failBatch: (process, input, invocation) => {
-      const deps = portsOf(process);
-      return handled('failBatch', deps.log, input, invocation, (parsed) => failBatch(deps, parsed, invocation));
-    },
-    snapshotBatch: (process, input, invocation) => {
-      const deps = portsOf(process);
-      return handled('snapshotBatch', deps.log, input, invocation, (parsed) => snapshotBatch(deps, parsed, invocation));
-    },
-    notifyReceiver: (process, input, invocation) => {
-      const deps = portsOf(process);
-      return handled('notifyReceiver', deps.log, input, invocation, (parsed) => notifyReceiver(deps, parsed));
-    },
+  const handlers: Record<StepName, (process: Process, invocation: Invocation) => Promise<unknown>> = {
+    fetchInput: handled('fetchInput', fetchInput),
+    validateInput: handled('validateInput', validateInput),
+    planShards: handled('planShards', planShards),
+    runShard: handled('runShard', runShard),
+    finalizeBatch: handled('finalizeBatch', finalizeBatch),
+    failBatch: handled('failBatch', failBatch),
+    snapshotBatch: handled('snapshotBatch', snapshotBatch),
+    notifyReceiver: handled('notifyReceiver', notifyReceiver),
   };
+
+  /** Input and output are parsed by the step's contract, as in the deployed function. */
+  function handled<S extends StepName>(
+    step: S,
+    run: (
+      deps: Deps,
+      input: Parameters<Parameters<typeof stepHandler<S>>[2]>[0],
+      invocation: Invocation,
+    ) => ReturnType<Parameters<typeof stepHandler<S>>[2]>,
+  ) {
+    return (process: Process, invocation: Invocation): Promise<unknown> => {
+      const deps = portsOf(process);
+      const handler = stepHandler(step, { log }, (input) => run(deps, input, invocation));
+      // The handler asks its context for two things.
+      const context = { awsRequestId: 'simulated', getRemainingTimeInMillis: () => invocation.remainingMs() };
+      return handler(structuredClone(process.payload), context as Parameters<typeof handler>[1]);
+    };
+  }
 
   /** Runs one function as Lambda would: it ends, fails, or is cut off at its timeout. */
   async function invoke(functionArn: string, payload: Json): Promise<Json> {
     const step = plan.steps.get(functionArn);
     if (!step) throw new Error(`There is no function ${functionArn}`);
-    const process = new Process(`workflow/${step}`);
-    return (await withinItsTime(process, (invocation) => handlers[step](process, payload, invocation))) as Json;
+    const once = async () => {
+      const process = new Process(`workflow/${step}`, payload);
+      return (await withinItsTime(process, (invocation) => handlers[step](process, invocation))) as Json;
+    };
+    return options.around ? options.around({ step, payload }, once) : once();
   }
 
   async function withinItsTime<T>(process: Process, run: (invocation: Invocation) => Promise<T>): Promise<T> {
-    const timeoutMs = functions[process.functionName].timeoutSeconds * 1000;
+    const { functionName } = process;
+    const timeoutMs = (options.timeoutSeconds?.[functionName] ?? functions[functionName].timeoutSeconds) * 1000;
     const startedAt = time.now;
     const ended = new AbortController();
     const invocation = { remainingMs: () => startedAt + timeoutMs - time.now };
     const cutOff = time.clock.sleep(timeoutMs, ended.signal).then(() => {
       process.kill();
-      throw new StatesError('Sandbox.Timedout', `${process.functionName} ran for ${timeoutMs / 1000} s`);
+      throw new StatesError('Sandbox.Timedout', `${functionName} ran for ${timeoutMs / 1000} s`);
     });
     cutOff.catch(() => undefined);
     try {
@@ -177,11 +181,16 @@ export async function startSimulation(options: SimulationOptions) {
     }
   }
 
-  /** What the schedule runs each minute. */
-  async function check() {
-    const process = new Process('schedule/checkBatches');
-    return await withinItsTime(process, () => checkBatches(portsOf(process)));
+  /** Runs `run` as one invocation of that function: a request of a client, or what the schedule begins. */
+  function request<T>(functionName: FunctionName, run: (deps: Deps, invocation: Invocation) => Promise<T>): Promise<T> {
+    const process = new Process(functionName);
+    return withinItsTime(process, (invocation) => run(portsOf(process), invocation));
   }
+
+  /** What the schedule runs each minute. */
+  const check = () => request('schedule/checkBatches', (deps) => checkBatches(deps));
+  /** What it runs once a day. */
+  const sweep = () => request('schedule/sweepBatches', (deps, invocation) => sweepBatches(deps, invocation));
 
   async function readText(key: string): Promise<string> {
     const chunks: Uint8Array[] = [];
@@ -198,7 +207,9 @@ export async function startSimulation(options: SimulationOptions) {
     ids,
     random,
     portsOf,
+    request,
     check,
+    sweep,
     readText,
     /** Runs `main` in virtual time, with a check each minute beside it. */
     async run<T>(main: () => Promise<T>): Promise<T> {
@@ -219,73 +230,9 @@ export async function startSimulation(options: SimulationOptions) {
       }
     },
     async close() {
-      await Promise.all([table.close(), s3.close()]);
+      if (!options.stack) await stack.close();
     },
   };
 }
 export type Simulation = Awaited<ReturnType<typeof startSimulation>>;
-
-/** The machines as they are deployed, and which step each function's ARN stands for. */
-async function readPlan() {
-  const dir = await synthesize({ modelsFile: new URL('../../models.json', import.meta.url).pathname, settings: {} });
-  const { machines, functions: made } = planFromAssembly(readAssembly(dir));
-  const machineOf = (kind: string) => {
-    const found = machines.find(({ name }) => name.includes(kind));
-    if (!found) throw new Error(`The template has no ${kind}`);
-    return found.definition as Definition;
-  };
-  const named = Object.keys(steps) as StepName[];
-  const stepOf = (logicalId: string) =>
-    named.find((step) => logicalId.startsWith(`FunctionsWorkflow${step[0]?.toUpperCase()}${step.slice(1)}`));
-  return {
-    machines: {
-      batch: machineOf('BatchMachine'),
-      notification: machineOf('NotificationMachine'),
-      snapshot: machineOf('SnapshotMachine'),
-    },
-    steps: new Map(
-      made.flatMap(({ arn, logicalId }) => {
-        const step = stepOf(logicalId);
-        return step ? [[arn, step] as const] : [];
-      }),
-    ),
-  };
-}
-
-/** Input and output are parsed by the step's contract, as in the deployed function. */
-async function handled<S extends StepName>(
-  step: S,
-  log: Ports['log'],
-  input: Json,
-  invocation: Invocation,
-  run: Parameters<typeof stepHandler<S>>[2],
-): Promise<unknown> {
-  const handler = stepHandler(step, { log }, run);
-  // The handler asks its context for two things.
-  const context = { awsRequestId: 'simulated', getRemainingTimeInMillis: () => invocation.remainingMs() };
-  return await handler(structuredClone(input), context as Parameters<typeof handler>[1]);
-}
-
-/** Puts the interceptor before every call, and lets nothing come back to a process that has died. */
-function intercepted<T extends object>(process: Process, port: string, target: T, intercept: Interceptor): T {
-  const never = new Promise<never>(() => undefined);
-  return new Proxy(target, {
-    get(object, name, receiver) {
-      const member: unknown = Reflect.get(object, name, receiver);
-      if (typeof member !== 'function' || typeof name !== 'string') return member;
-      return (...args: unknown[]) => {
-        if (port === 'clock' && name === 'now') return Reflect.apply(member, object, args);
-        if (process.dead) return never;
-        const answer = intercept({ process, port, method: name, args }, () => Reflect.apply(member, object, args));
-        if (!(answer instanceof Promise)) return answer;
-        return answer.then(
-          (value) => (process.dead ? never : value),
-          (error: unknown) => {
-            if (process.dead) return never;
-            throw error;
-          },
-        );
-      };
-    },
-  });
-}
+export type SimulatedPorts = ReturnType<Simulation['portsOf']>;

@@ -28,15 +28,35 @@ function trackedAnswer(time: VirtualTime, value: unknown): unknown {
   return hasMethods ? tracked(time, value) : value;
 }
 
+/** Bytes come in pieces of the same size each time, wherever the network has cut them. */
+const PIECE_BYTES = 64 * 1024;
+
 async function* trackedStream(time: VirtualTime, stream: AsyncIterable<unknown>): AsyncGenerator<unknown> {
   const iterator = stream[Symbol.asyncIterator]();
+  let rest: Uint8Array = new Uint8Array();
   try {
-    for (;;) {
-      const next = await time.during(() => iterator.next());
-      if (next.done) return;
-      yield next.value;
+    for (let done = false; !done; ) {
+      const pulled = await time.during(() => pull(iterator, rest));
+      done = pulled.done;
+      rest = pulled.rest;
+      yield* pulled.values;
     }
   } finally {
     await time.during(async () => void (await iterator.return?.()));
+  }
+}
+
+type Pulled = { values: unknown[]; rest: Uint8Array; done: boolean };
+
+/** The next value, or the next piece of bytes; at the end whatever is left. */
+async function pull(iterator: AsyncIterator<unknown>, rest: Uint8Array): Promise<Pulled> {
+  let bytes = rest;
+  for (;;) {
+    if (bytes.length >= PIECE_BYTES)
+      return { values: [bytes.subarray(0, PIECE_BYTES)], rest: bytes.subarray(PIECE_BYTES), done: false };
+    const next = await iterator.next();
+    if (next.done) return { values: bytes.length > 0 ? [bytes] : [], rest: bytes, done: true };
+    if (!(next.value instanceof Uint8Array)) return { values: [next.value], rest: bytes, done: false };
+    bytes = bytes.length === 0 ? next.value : Buffer.concat([bytes, next.value]);
   }
 }

@@ -8,8 +8,9 @@ export class VirtualTime {
   #now: number;
   #sleepers: Sleeper[] = [];
   #sequence = 0;
-  /** Real work that was begun and has not ended. */
+  /** Real work that was begun and has not ended, and the last of it in the queue. */
   #working = 0;
+  #last: Promise<void> = Promise.resolve();
   #idle: (() => void) | undefined;
   /** Added to what `clock.now()` says: a clock that jumps. */
   skewMs = 0;
@@ -43,12 +44,20 @@ export class VirtualTime {
       }),
   };
 
-  /** Time stands still until this has settled. */
+  /**
+   * Time stands still until this has settled. One after the other, or the order in which real work ends would decide
+   * what comes next: so no work may wait for other work.
+   */
   async during<T>(work: () => Promise<T>): Promise<T> {
     this.#working++;
+    const before = this.#last;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#last = promise;
+    await before;
     try {
       return await work();
     } finally {
+      resolve();
       this.#working--;
       if (this.#working === 0) this.#idle?.();
     }
