@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { checkLines, linesOf, type Tally } from './checkLines.ts';
+import { checkLines, linesOf, type Tally, type Witness } from './checkLines.ts';
 import type { Client } from './client.ts';
 import { type EndedFiles, hasEnded, holdPath, type Known, observe, type View } from './ledger.ts';
-import type { SoakModel } from './model.ts';
+import type { ModelBooks } from './model.ts';
 import type { System } from './system.ts';
 import { hold, holdSame } from './violation.ts';
 
@@ -12,12 +12,14 @@ export type Bounds = {
   cancelAfterRestartSeconds: number;
   /** From the deadline to the end of a batch that it ends. */
   expirySeconds: number;
+  /** Clocks of the machines that it runs on may differ by so much. */
+  skewMs: number;
 };
 
 export type World = {
   client: Client;
-  model: SoakModel;
-  system: System;
+  model: ModelBooks & Witness;
+  system: Pick<System, 'wasUp' | 'upBefore'>;
   bounds: Bounds;
   tally: Tally;
   /** The longest that were seen. */
@@ -39,11 +41,11 @@ export async function checkEnd(world: World, known: Known): Promise<void> {
   const view = await getBatch(world, id);
   hold(hasEnded(view), id, () => `It had ended and is ${view.status}`);
   observe(known, view);
-  holdPath(view);
+  holdPath(view, world.bounds.skewMs);
   const files = await readFiles(world, view);
   const results = checkLines(known, view, files, world.model, world.tally);
   checkCounts(known, view, files);
-  checkExpectedEnd(known, view);
+  checkExpectedEnd(known, view, world.bounds);
   checkShown(known, files);
   await checkReceipt(world, known, view, files);
   checkBounds(world, view);
@@ -96,7 +98,7 @@ function checkCounts({ id, lines, kept }: Known, view: View, files: Files): void
 }
 
 /** The ends that there are for what was asked and what its client did. */
-function checkExpectedEnd({ id, spec, lines, cancelAnswered }: Known, view: View): void {
+function checkExpectedEnd({ id, spec, lines, cancelAnswered }: Known, view: View, { skewMs }: Bounds): void {
   const { status } = view;
   if (cancelAnswered) {
     holdSame(status, 'cancelled', id, 'It was cancelled');
@@ -104,7 +106,8 @@ function checkExpectedEnd({ id, spec, lines, cancelAnswered }: Known, view: View
   }
   hold(status !== 'cancelled', id, () => 'It is cancelled, and nobody has asked for that');
   const isRefused = lines.length === 0 || (spec.onInvalidLine === 'fail' && lines.some((line) => 'badCode' in line));
-  const isLate = Date.parse(view.expires_at) <= Date.parse(view.expired_at ?? view.completed_at ?? view.created_at);
+  const endedAt = Date.parse(view.expired_at ?? view.completed_at ?? view.created_at);
+  const isLate = Date.parse(view.expires_at) <= endedAt + skewMs;
   if (status === 'failed') {
     hold(isRefused, id, () => `It failed, and its input is good: ${JSON.stringify(view.errors.slice(0, 3))}`);
     hold(view.in_progress_at === null, id, () => 'It was run although its input is bad');

@@ -1,6 +1,6 @@
 import type { Known, Results, View } from './ledger.ts';
 import { type AskedLine, type Endpoint, FATES, SUCCEEDING } from './lines.ts';
-import type { Asked, SoakModel } from './model.ts';
+import type { Asked, ModelBooks } from './model.ts';
 import { hold, holdSame } from './violation.ts';
 
 export type Tally = { lines: number; output: number; errors: number; byCode: Map<string, number> };
@@ -14,9 +14,15 @@ type ResultLine = {
   attempts?: number;
 };
 
+/** What else the ends of lines are judged by. */
+export type Witness = Pick<ModelBooks, 'asked'> & {
+  /** The longest pause before another try, and then some: a try that would come after the window's end is none. */
+  windowShadowMs: number;
+  /** Whether workers died so often, or parts were taken away, that lines of the batch may end as `processing_failed`. */
+  mayLoseLines(batchId: string): boolean;
+};
+
 const MAX_ATTEMPTS = 5;
-/** The longest pause before another try, and then some: a try that would come after the window's end is none. */
-const WINDOW_SHADOW_MS = 30_000;
 
 /** The lines of one file; throws where it is not JSONL. */
 export function linesOf(id: string, file: Buffer | undefined): string[] {
@@ -34,7 +40,7 @@ export function checkLines(
   known: Known,
   view: View,
   files: { output: Buffer | undefined; errors: Buffer | undefined },
-  model: Pick<SoakModel, 'asked'>,
+  model: Witness,
   tally: Tally,
 ): Results {
   const { id } = known;
@@ -87,7 +93,7 @@ function parse(id: string, text: string): ResultLine {
   }
 }
 
-function checkOutput({ id }: Known, own: AskedLine, result: ResultLine, model: Pick<SoakModel, 'asked'>): void {
+function checkOutput({ id }: Known, own: AskedLine, result: ResultLine, model: Witness): void {
   const where = `Line ${own.line}`;
   holdSame(Object.keys(result), ['id', 'custom_id', 'response'], id, `${where} of the output has the fields`);
   hold(!('badCode' in own), id, () => `${where} is bad and is in the output`);
@@ -144,7 +150,7 @@ function checkError(
   view: View,
   own: AskedLine,
   result: ResultLine,
-  model: Pick<SoakModel, 'asked'>,
+  model: Witness,
   tally: Tally,
 ): void {
   const where = `Line ${own.line}`;
@@ -170,8 +176,12 @@ function checkError(
     hold(result.response === null, id, () => `${where} was not run, and has a response`);
     return;
   }
+  if (code === 'processing_failed') {
+    hold(model.mayLoseLines(id), id, () => `${where} is processing_failed, and nothing of it was lost`);
+    return;
+  }
   const endedAt = Date.parse(view.cancelling_at ?? view.finalizing_at ?? view.expires_at);
-  const windowOver = endedAt > Date.parse(view.expires_at) - WINDOW_SHADOW_MS;
+  const windowOver = endedAt > Date.parse(view.expires_at) - model.windowShadowMs;
   const why = reasonAgainst({ code, fate: own.fate, attempts: result.attempts ?? 0, windowOver, asked });
   hold(why === undefined, id, () => `${where}, ${own.fate}, ended as ${JSON.stringify(result)}, but ${why}`);
 }
@@ -194,9 +204,11 @@ function reasonAgainst({ code, fate, attempts, windowOver, asked }: FailedRun): 
       if (!(FATES[fate] as readonly string[]).includes(code)) return 'it was not to be refused';
       return asked.refusals > 0 ? undefined : 'the model has not refused it';
     case 'invalid_response':
-      return fate === 'garbage' ? undefined : 'its answers are well-formed';
+      return asked.garbled > 0 ? undefined : 'its answers are well-formed';
+    case 'response_too_large':
+      return asked.oversized > 0 ? undefined : 'its answers are small';
     case 'rate_limited':
-      return fate === 'throttled' && windowOver ? undefined : 'a throttled line goes on until the window ends';
+      return asked.throttles > 0 && windowOver ? undefined : 'a throttled line goes on until the window ends';
     // Any line may meet a model that is down, but no line is given up before its attempts are used up.
     case 'model_unavailable':
     case 'model_timeout':

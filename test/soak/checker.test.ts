@@ -5,7 +5,7 @@ import { drawBatch } from './batchSpec.ts';
 import { checkLines } from './checkLines.ts';
 import { holdPath, type Known, observe, type View } from './ledger.ts';
 import type { AskedLine, Fate } from './lines.ts';
-import type { Asked } from './model.ts';
+import { type Asked, nothingAsked } from './model.ts';
 import { checkPosts } from './notifications.ts';
 import { Violation } from './violation.ts';
 
@@ -62,8 +62,10 @@ function aKnown(change: Partial<Known> = {}): Known {
 const model = {
   asked: (prompt: string): Asked => {
     const serials = new Set([Number(prompt.split('/')[1])]);
-    return { calls: 1, serials, byKey: new Map(), refusals: 1, failures: 0 };
+    return { ...nothingAsked(), calls: 1, serials, refusals: 1 };
   },
+  windowShadowMs: 30_000,
+  mayLoseLines: () => false,
 };
 
 const good = (line: number, serial = line) =>

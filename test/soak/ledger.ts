@@ -99,8 +99,8 @@ export function holdUnchanged({ id, newest }: Known, view: View): void {
   }
 }
 
-/** The statuses that its times say it has gone through, each a move of the table. */
-export function holdPath(view: View): void {
+/** The statuses that its times say it has gone through, each a move of the table. `skewMs`: clocks may differ by so much. */
+export function holdPath(view: View, skewMs = 0): void {
   const times: [Status, string | null][] = [
     ['in_progress', view.in_progress_at],
     ['finalizing', view.finalizing_at],
@@ -117,7 +117,11 @@ export function holdPath(view: View): void {
     const from: Status = at;
     const before = since;
     hold(MOVES[from].includes(status), view.id, () => `Its times say that it went from ${from} to ${status}`);
-    hold(time >= before, view.id, () => `It was ${status} at ${time}, before it was ${from} at ${before}`);
+    hold(
+      Date.parse(time) >= Date.parse(before) - skewMs,
+      view.id,
+      () => `It was ${status} at ${time}, before it was ${from} at ${before}`,
+    );
     at = status;
     since = time;
   }

@@ -1,26 +1,26 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import type { Random } from '../support/random.ts';
 import type { BatchSpec } from './batchSpec.ts';
 import { checkEnd, getBatch, type World } from './checkEnd.ts';
 import { linesOf } from './checkLines.ts';
 import { hasEnded, type Known, observe, type Results, type View } from './ledger.ts';
-import type { startSource } from './source.ts';
+import type { Serving } from './source.ts';
 import { hold, holdSame, Violation } from './violation.ts';
 
 /** What a client has to do with, and what it leaves behind for others to look at. */
 export type Scene = World & {
-  source: Awaited<ReturnType<typeof startSource>>;
+  source: { offer(name: string, content: Buffer, serving: Serving, drips: number): string };
   receiverUrl: string;
   /** Every batch that was accepted, by id. */
   books: Map<string, Known>;
   counts: { cancels: number; cancelsTooLate: number; retries: number; retriesRefused: number; snapshots: number };
-  signal: AbortSignal;
+  /** Resolves later; rejects once nobody needs to wait any more. */
+  pause(ms: number): Promise<void>;
+  /** Between two looks at a batch; `eager`, where it waits for a moment that is short. */
+  lookMs: { least: number; most: number; eager: number };
   /** Over: what is there is brought to its end, nothing new is begun. */
   isClosing(): boolean;
 };
-
-const LOOK_MS = { least: 100, most: 600 };
 
 /** One client and its batch, from the upload to the last retry. */
 export async function live(scene: Scene, random: Random, spec: BatchSpec): Promise<void> {
@@ -101,7 +101,8 @@ async function follow(scene: Scene, random: Random, known: Known): Promise<void>
     if (spec.takesSnapshots && random.chance(0.2)) await takeSnapshot(scene, known);
     // Gathering a small batch takes a moment: who waits for it looks all the time.
     const waitsForEnd = cancel === 'finalizing' && view.status === 'in_progress';
-    await sleep(waitsForEnd ? 5 : random.int(LOOK_MS.least, LOOK_MS.most), undefined, { signal: scene.signal });
+    const { least, most, eager } = scene.lookMs;
+    await scene.pause(waitsForEnd ? eager : random.int(least, most));
   }
   if (cancel === 'ended') await cancelIt(scene, known);
   await checkEnd(scene, known);

@@ -11,9 +11,30 @@ export type Asked = {
   serials: Set<number>;
   /** Tries and answers by idempotency key. */
   byKey: Map<string, { calls: number; answers: number }>;
-  /** Answers that were none, by what the model did. */
+  /** Answers that were none, by what the model did: 4xx for good, everything that is tried again, and of those 429. */
   refusals: number;
   failures: number;
+  throttles: number;
+  /** 2xx with a body that cannot be used, and answers over the limit. */
+  garbled: number;
+  oversized: number;
+};
+
+export const nothingAsked = (): Asked => ({
+  calls: 0,
+  serials: new Set(),
+  byKey: new Map(),
+  refusals: 0,
+  failures: 0,
+  throttles: 0,
+  garbled: 0,
+  oversized: 0,
+});
+
+/** What the model tells the checker. */
+export type ModelBooks = {
+  asked(prompt: string): Asked | undefined;
+  readonly totals: { calls: number; answers: number; repeatedAnswers: number };
 };
 
 export type SoakModel = Awaited<ReturnType<typeof startModel>>;
@@ -38,7 +59,7 @@ export async function startModel(random: Random) {
     }
     const endpoint = (incoming.url ?? '').replace(/^\/v1\//, '');
     const [fate, prompt] = promptOf(endpoint, body).split(' ', 2) as [Fate, string];
-    const known = asked.get(prompt) ?? { calls: 0, serials: new Set(), byKey: new Map(), refusals: 0, failures: 0 };
+    const known = asked.get(prompt) ?? nothingAsked();
     asked.set(prompt, known);
     const key = String(incoming.headers['idempotency-key'] ?? '');
     const own = known.byKey.get(key) ?? { calls: 0, answers: 0 };
@@ -57,6 +78,7 @@ export async function startModel(random: Random) {
     const refuse = (status: number, headers: Record<string, string> = {}) => {
       if (status === 400) known.refusals++;
       else known.failures++;
+      if (status === 429) known.throttles++;
       send(response, status, JSON.stringify({ error: { message: `The script says ${status}` } }), headers);
     };
     const cut = () => {
@@ -87,6 +109,7 @@ export async function startModel(random: Random) {
         return;
       case 'garbage':
         known.failures++;
+        known.garbled++;
         return send(response, 200, '<html>Welcome</html>');
       case 'refused':
         return refuse(400);
@@ -120,7 +143,7 @@ function send(response: ServerResponse, status: number, body: string, headers: R
   response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(body);
 }
 
-function promptOf(endpoint: string, body: Record<string, unknown>): string {
+export function promptOf(endpoint: string, body: Record<string, unknown>): string {
   switch (endpoint) {
     case 'chat/completions':
       return (body.messages as { content: string }[]).at(-1)?.content ?? '';
@@ -135,7 +158,7 @@ function promptOf(endpoint: string, body: Record<string, unknown>): string {
 
 const USAGE = { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5 };
 
-function answerOf(endpoint: string, prompt: string, serial: number): string {
+export function answerOf(endpoint: string, prompt: string, serial: number): string {
   const text = `${prompt} #${serial}`;
   switch (endpoint) {
     case 'chat/completions': {

@@ -23,7 +23,7 @@ const result = await runSoak({
   drainSeconds: 300,
   openBatches: 8,
   restartSeconds: [15, 45],
-  bounds: { cancelSeconds, cancelAfterRestartSeconds: 2 * cancelSeconds, expirySeconds: 150 },
+  bounds: { cancelSeconds, cancelAfterRestartSeconds: 2 * cancelSeconds, expirySeconds: 150, skewMs: 0 },
   brief: minutes < 4,
   onProgress: (text) => console.log(text),
 });
