@@ -1,10 +1,30 @@
-import { copyFileSync, mkdtempSync } from 'node:fs';
+import { hash } from 'node:crypto';
+import {
+  copyFileSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildSync } from 'esbuild';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
+
+/** What the bundles are made from; the lockfile stands for every package. */
+const SOURCES = ['functions/**/*.ts', 'shared/**/*.ts', 'infra/bundle.ts', 'package-lock.json'];
+/** A build takes seconds on all cores, so bundles are kept until their sources change. */
+const CACHE = join(ROOT, 'node_modules', '.cache', 'batch-api', 'bundles');
+/** About 15 MB each. */
+const KEPT_BUILDS = 4;
 
 /**
  * Bundles every handler in one run of esbuild (one process a function would take seconds each): ESM for Node 24, the
@@ -19,7 +39,54 @@ export function bundleFunctions(
   modelsPath: string,
   withModels: ReadonlySet<string>,
 ): Record<string, string> {
+  const built = build(entries);
   const outdir = mkdtempSync(join(tmpdir(), 'batch-api-bundle-'));
+  const folders: Record<string, string> = {};
+  for (const name of Object.keys(entries)) {
+    folders[name] = join(built, name);
+    if (!withModels.has(name)) continue;
+    const folder = join(outdir, name);
+    mkdirSync(folder, { recursive: true });
+    copyFileSync(join(built, name, 'index.mjs'), join(folder, 'index.mjs'));
+    copyFileSync(modelsPath, join(folder, 'models.json'));
+    folders[name] = folder;
+  }
+  return folders;
+}
+
+/** Answers the folder of the bundles, built now unless the same sources were built before. */
+function build(entries: Record<string, string>): string {
+  const sources = globSync(SOURCES, { cwd: ROOT })
+    .sort()
+    .map((file) => [file, hash('sha256', readFileSync(join(ROOT, file)))]);
+  const dir = join(CACHE, hash('sha256', JSON.stringify([entries, sources])).slice(0, 24));
+  if (existsSync(dir)) {
+    utimesSync(dir, new Date(), new Date());
+    return dir;
+  }
+  mkdirSync(CACHE, { recursive: true });
+  // Made aside and put into place whole: another process may be at the same.
+  const making = mkdtempSync(join(CACHE, 'making-'));
+  try {
+    runEsbuild(entries, making);
+    renameSync(making, dir);
+  } catch (error) {
+    rmSync(making, { recursive: true, force: true });
+    if (!existsSync(dir)) throw error;
+  }
+  dropOldest();
+  return dir;
+}
+
+function dropOldest(): void {
+  const byAge = readdirSync(CACHE)
+    .map((name) => join(CACHE, name))
+    .map((path) => ({ path, usedMs: statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0 }))
+    .sort((a, b) => b.usedMs - a.usedMs);
+  for (const { path } of byAge.slice(KEPT_BUILDS)) rmSync(path, { recursive: true, force: true });
+}
+
+function runEsbuild(entries: Record<string, string>, outdir: string): void {
   buildSync({
     absWorkingDir: ROOT,
     entryPoints: Object.fromEntries(Object.entries(entries).map(([name, file]) => [`${name}/index`, file])),
@@ -38,11 +105,4 @@ export function bundleFunctions(
     legalComments: 'none',
     logLevel: 'error',
   });
-  const folders: Record<string, string> = {};
-  for (const name of Object.keys(entries)) {
-    const folder = join(outdir, name);
-    if (withModels.has(name)) copyFileSync(modelsPath, join(folder, 'models.json'));
-    folders[name] = folder;
-  }
-  return folders;
 }

@@ -15,6 +15,9 @@ import {
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { StartError } from './dataFolder.ts';
+import { checkMachine } from './stepfunctions/checkMachine.ts';
+import { readAssembly } from './template/assembly.ts';
+import { planFromAssembly } from './template/readTemplate.ts';
 
 export const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
@@ -53,7 +56,10 @@ export async function synthesize({ cacheDir = SYNTH_CACHE, modelsFile, settings 
   const making = mkdtempSync(join(cacheDir, MAKING));
   try {
     const context = { stage: STAGE, models: modelsFile, settings };
-    await runSynth({ CDK_OUTDIR: making, CDK_CONTEXT_JSON: JSON.stringify(context) });
+    // CDK's own check of the template takes seconds; `cdk deploy` makes it, and the tests.
+    await runSynth({ CDK_OUTDIR: making, CDK_CONTEXT_JSON: JSON.stringify(context), CDK_VALIDATION: 'false' });
+    for (const { name, definition } of planFromAssembly(readAssembly(making)).machines)
+      checkMachine(definition, `The state machine ${name}`);
     try {
       renameSync(making, dir);
     } catch (error) {

@@ -1,7 +1,7 @@
 import { ExecutionError, StateMachine, type StateMachineDefinition } from 'aws-local-stepfunctions';
 import type { Clock } from './clock.ts';
 import { loadDistributedMap } from './distributedMap.ts';
-import { checkFeatures, LONGEST_WAIT_SECONDS } from './features.ts';
+import { LONGEST_WAIT_SECONDS } from './features.ts';
 import { type InvokeFunction, loadLambdaTask } from './lambdaTask.ts';
 import type { Machine, MachineRun, StateBody } from './machineRun.ts';
 import type { MapStorage } from './mapStorage.ts';
@@ -12,30 +12,11 @@ import { loadWait } from './waitState.ts';
 export type MachineWorld = { clock: Clock; invokeFunction: InvokeFunction; storage: MapStorage };
 
 /**
- * Makes a machine of its ASL text: refuses what is not understood, and rewrites what aws-local-stepfunctions lacks
- * (lambda:invoke, long waits, distributed maps) into tasks whose bodies are ours.
+ * Makes a machine, or the processor of a distributed map, of its ASL text, which has been checked (`checkMachine`):
+ * rewrites what aws-local-stepfunctions lacks (lambda:invoke, long waits, distributed maps) into tasks whose bodies are
+ * ours.
  */
 export function loadMachine(definition: Record<string, unknown>, where: string, world: MachineWorld): Machine {
-  checkFeatures(definition, where);
-  checkStructure(definition, where);
-  return load(definition, where, world);
-}
-
-/** The interpreter's own check: transitions to nowhere, states without end, malformed paths. */
-function checkStructure(definition: Record<string, unknown>, where: string): void {
-  try {
-    // ARNs are not looked at, since accounts and partitions of a local run need not exist.
-    new StateMachine(asDefinition(definition), { validationOptions: { checkArn: false } });
-  } catch (error) {
-    throw new Error(`${where}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
-  }
-}
-
-// The interpreter's type of what it checks itself.
-const asDefinition = (value: Record<string, unknown>) => value as unknown as StateMachineDefinition;
-
-/** A machine or the processor of a distributed map, checked. */
-function load(definition: Record<string, unknown>, where: string, world: MachineWorld): Machine {
   const states: Record<string, unknown> = {};
   const bodies: [string, StateBody][] = [];
   for (const [name, state] of Object.entries(definition.States as Record<string, Record<string, unknown>>)) {
@@ -45,7 +26,7 @@ function load(definition: Record<string, unknown>, where: string, world: Machine
   }
   const machine = new StateMachine(
     // TimeoutSeconds is kept by whoever runs the machine.
-    asDefinition({ StartAt: definition.StartAt, States: states }),
+    { StartAt: definition.StartAt, States: states } as unknown as StateMachineDefinition,
     { validationOptions: { noValidate: true } },
   );
   return {
@@ -63,7 +44,7 @@ function loadBody(
   if (state.Type === 'Task') return loadLambdaTask(state, where, world.invokeFunction);
   if (state.Type === 'Wait') return loadWait(state, world.clock);
   if (state.Type !== 'Map') return undefined;
-  const processor = load(state.ItemProcessor as Record<string, unknown>, where, world);
+  const processor = loadMachine(state.ItemProcessor as Record<string, unknown>, where, world);
   return loadDistributedMap(state, name, where, { processor, clock: world.clock, storage: world.storage });
 }
 
