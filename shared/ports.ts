@@ -17,6 +17,7 @@ import type { BatchStatus } from './domain/batchStatus.ts';
 import type { Control } from './domain/control.ts';
 import type { ModelEndpoint } from './domain/modelEndpoints.ts';
 import type { WebhookSecret } from './domain/notifications/signature.ts';
+import type { TakenBlock } from './domain/retry/callShare.ts';
 import type { Circuit, OpenCircuit } from './domain/retry/circuit.ts';
 import type { Role } from './domain/roles.ts';
 import type { ShardCommit, ShardRange, ShardRecord } from './domain/shard.ts';
@@ -134,17 +135,36 @@ export type BatchStore = {
   list(query: ListQuery): Promise<{ batches: BatchHead[]; hasMore: boolean }>;
   /**
    * Moves the status where `TRANSITIONS` allows it, in one conditional write made from that table. With `attempt`, only
-   * while that attempt is the newest: a superseded one is `refused` even where the status is `to`. An outcome in the
-   * change is set only where none stands. `from` leaves only some of the table's ways open. `head` says whose files and
-   * plan count: compare before deleting one's own.
+   * while that attempt is the newest, with `gathering`, only while that is: a superseded one is `refused` even where the
+   * status is `to`. An outcome in the change is set only where none stands. `from` leaves only some of the table's ways
+   * open. `head` says whose files and plan count: compare before deleting one's own.
    */
   move(
     ref: BatchRef,
     to: BatchStatus,
-    options: { now: number; attempt?: number; change?: MoveChange; from?: readonly BatchStatus[] },
+    options: {
+      now: number;
+      attempt?: number;
+      gathering?: number;
+      change?: MoveChange;
+      from?: readonly BatchStatus[];
+    },
   ): Promise<MoveResult>;
-  /** Writes the outcome if there is none (before the end a `cancelled` replaces any); answers the one that stands. */
-  fixOutcome(ref: BatchRef, outcome: Outcome): Promise<Outcome>;
+  /**
+   * Writes the outcome if there is none (before the end a `cancelled` replaces any); answers the one that stands. With
+   * `attempt`, only while that is the newest, with `from`, only in one of those statuses: else `superseded`.
+   */
+  fixOutcome(
+    ref: BatchRef,
+    outcome: Outcome,
+    only?: { attempt?: number; from?: readonly BatchStatus[] },
+  ): Promise<Outcome | 'superseded'>;
+  /**
+   * Takes the next number of a gathering, while the attempt is the newest and the batch has not ended: whoever gathered
+   * before, a twin of this invocation that was frozen or one that was cut off, can neither write the receipt nor end the
+   * batch any more.
+   */
+  takeGathering(ref: BatchRef, attempt: number): Promise<number | 'superseded'>;
   /** While the attempt is the newest and no plan is laid down. */
   setInput(ref: BatchRef, attempt: number, input: InputFile): Promise<'set' | 'superseded'>;
   /**
@@ -155,14 +175,19 @@ export type BatchStore = {
   /** Live counts: an ADD after each commit. May drift when a worker dies in between; Plan and Finalize set them. */
   addCounts(ref: BatchRef, delta: { completed: number; failed: number; usage?: Usage }, now: number): Promise<void>;
   setCounts(ref: BatchRef, counts: RequestCounts, usage: Usage | undefined, now: number): Promise<void>;
-  setErrors(batchId: string, errors: BatchError[]): Promise<void>;
+  /** Until the receipt is written, which brings the exact list along. */
+  setErrors(batchId: string, errors: BatchError[]): Promise<'set' | 'superseded'>;
   /**
    * Failed lines of a running batch, as far as its first `MAX_BATCH_ERRORS` have room. `full`: they have none, or the
-   * receipt is written, after which `setErrors` alone has the word.
+   * receipt is written.
    */
   addErrors(batchId: string, errors: BatchError[]): Promise<'room_left' | 'full'>;
-  /** `unlessThere`: one that is written already stays. */
-  setReceipt(batchId: string, receipt: Receipt, options?: { unlessThere?: boolean }): Promise<void>;
+  /** The receipt and, where they are given, the exact first errors, in one write; unless a later gathering has written. */
+  setReceipt(
+    batchId: string,
+    gathering: number,
+    written: { receipt: Receipt; errors?: BatchError[] },
+  ): Promise<'set' | 'superseded'>;
   /** Takes the next attempt if `from` is still the newest. It only gathers where an outcome is set with it, or stands. */
   takeAttempt(
     ref: BatchRef,
@@ -171,6 +196,7 @@ export type BatchStore = {
   ): Promise<'taken' | 'superseded'>;
   /** Takes the next notification number if `from` is still the newest. */
   takeNotification(ref: BatchRef, from: number): Promise<'taken' | 'superseded'>;
+  /** What an attempt has come to, unless a later one has been noted; a delivery is noted in any case, and stays. */
   setDelivery(ref: BatchRef, delivery: Delivery, deliveredAt: number | undefined, now: number): Promise<void>;
   /** When the check looks at the batch next; `undefined` takes it off the due index (ended and notified). */
   setDue(ref: BatchRef, dueAt: number | undefined): Promise<void>;
@@ -298,22 +324,21 @@ export type CircuitStore = {
   close(model: string, seen: OpenCircuit, now: number): Promise<void>;
 };
 
-/** A block of calls: they are begun evenly between `from` and `to`. Or when to come again. */
-export type TakenShare =
-  | { taken: true; from: number; to: number; projects: number }
-  | { taken: false; comeAt: number; projects: number };
-
-/** Calls of a model whose limit is configured: each project has a timeline, which a block moves on. */
+/** Calls of a model whose limit is configured: a record holds how far the model's time is taken, and each batch's part. */
 export type CallShareStore = {
-  /** `costMs`: the model's whole time that the block takes; `projects`: how many were found to share it of late. */
-  take(
-    model: string,
-    projectId: string,
-    block: { costMs: number; now: number; projects?: number | undefined },
-  ): Promise<TakenShare>;
-  /** The last `ms` of a block that ended at `to`, unless others have taken behind it. */
-  giveBack(model: string, projectId: string, rest: { to: number; ms: number }): Promise<void>;
+  /** Takes the next block, or answers when to come again; undefined where others were first each time it tried. */
+  take(ask: ShareAsk & { costMs: number }, clock: Pick<Clock, 'now'>): Promise<TakenBlock | undefined>;
+  /**
+   * `to`: the end of a block whose last `unusedMs` are given back, unless others have taken behind it; `owedMs`: what calls
+   * turned out to cost more than was taken for them. Tries a few times, then lets it be.
+   */
+  giveBack(
+    back: ShareAsk & { to?: number; unusedMs: number; owedMs: number },
+    clock: Pick<Clock, 'now'>,
+  ): Promise<void>;
 };
+/** `record`: one of the model's `shareRecords`; `aheadMs`: as the last answer had it, 0 before the first. */
+export type ShareAsk = { model: string; record: number; holder: BatchRef; aheadMs: number };
 
 /* ---------------------------------------------------------------- files */
 
@@ -383,14 +408,7 @@ export type InputSource = {
 /* ---------------------------------------------------------------- workflow */
 
 /** `outdated`: it failed because its definition is of a version that the code does not know (a deploy, a rollback). */
-export type ExecutionStatus =
-  | 'running'
-  | 'succeeded'
-  | 'failed'
-  | 'timed_out'
-  | 'aborted'
-  | 'outdated'
-  | 'not_found';
+export type ExecutionStatus = 'running' | 'succeeded' | 'failed' | 'timed_out' | 'aborted' | 'outdated' | 'not_found';
 
 export type Workflow = {
   /** Starts `<batchId>-<attempt>`. `already` where that name exists, running or ended. */

@@ -21,7 +21,7 @@ export type Usage = z.infer<typeof UsageSchema>;
 /** Why gathering started; decides the end. Written once, when gathering starts. */
 export const OutcomeSchema = z.object({
   kind: z.enum(['completed', 'failed', 'expired', 'cancelled']),
-  /** A word for people and metrics: `all_done`, `window_over`, `invalid_input`, `model_unauthorized`, `step_died` … */
+  /** A word for people and metrics: `all_done`, `window_over`, `invalid_input`, a validation code, `step_died` … */
   reason: z.string(),
   /** A sentence for the client, where there is something to say (never holds upstream bodies). */
   message: z.string().optional(),
@@ -37,6 +37,9 @@ export type StoredFile = z.infer<typeof StoredFileSchema>;
 export const InputFileSchema = StoredFileSchema.extend({ etag: z.string() });
 export type InputFile = z.infer<typeof InputFileSchema>;
 
+/** Beyond so many the plan does not name them: the head stays small. */
+export const MAX_PLAN_MODELS = 20;
+
 /** What Validate found and laid down. `lines` = runnable + invalid. */
 export const PlanSchema = z.object({
   /** JSONL of `ShardRange`, one line a shard, in order. Written once, the same for every attempt. */
@@ -48,6 +51,8 @@ export const PlanSchema = z.object({
   invalid: StoredFileSchema.extend({ lines: Count }).optional(),
   /** Lines whose results are taken over from the batch that this one repeats (`retry.merge`); not in `lines`' shards. */
   kept: Count.optional(),
+  /** Names of all models that the runnable lines call, where they are few (`MAX_PLAN_MODELS`). */
+  models: z.array(z.string()).optional(),
   input: z.object({ bytes: Count, sha256: z.string() }),
 });
 export type Plan = z.infer<typeof PlanSchema>;
@@ -105,6 +110,8 @@ export const BatchHeadSchema = z.object({
   /** Attempts in a row that got nowhere, and the progress (`progressMade`) when the newest one started. */
   idleAttempts: Count,
   committedAtAttempt: Count,
+  /** Number of the newest gathering of results, from 1: files of results carry it, and only it ends the batch. */
+  gathering: z.int().positive().optional(),
   /** Number of the newest execution of the notification machine, 0 before the first; `<batchId>-notify-<n>`. */
   notification: Count,
   delivery: DeliverySchema.optional(),

@@ -2,7 +2,7 @@ import type { BatchRef } from './batch.ts';
 
 /**
  * Keys in the bucket. They start with their kind, so that lifecycle rules can tell them apart; what a step writes
- * carries the attempt, and the record says which one counts.
+ * carries the attempt, or the gathering's own number, and the record says which one counts.
  */
 export const KEY_PREFIXES = {
   uploads: 'uploads/',
@@ -36,9 +36,9 @@ export const objectKeys = {
   checkpoint: (ref: BatchRef, attempt: number, step: string) =>
     `${of(KEY_PREFIXES.parts, ref)}${attempt}-${step}.checkpoint`,
   parts: (ref: BatchRef) => of(KEY_PREFIXES.parts, ref),
-  output: (ref: BatchRef, attempt: number) => `${of(KEY_PREFIXES.outputs, ref)}${attempt}-output.jsonl`,
-  errors: (ref: BatchRef, attempt: number) => `${of(KEY_PREFIXES.outputs, ref)}${attempt}-errors.jsonl`,
-  lineIndex: (ref: BatchRef, attempt: number) => `${of(KEY_PREFIXES.outputs, ref)}${attempt}-lines`,
+  output: (ref: BatchRef, gathering: number) => `${of(KEY_PREFIXES.outputs, ref)}${gathering}-output.jsonl`,
+  errors: (ref: BatchRef, gathering: number) => `${of(KEY_PREFIXES.outputs, ref)}${gathering}-errors.jsonl`,
+  lineIndex: (ref: BatchRef, gathering: number) => `${of(KEY_PREFIXES.outputs, ref)}${gathering}-lines`,
   snapshot: (ref: BatchRef, snapshot: number, file: 'output' | 'errors') =>
     `${of(KEY_PREFIXES.snapshots, ref)}${snapshot}-${file}.jsonl`,
   snapshotCheckpoint: (ref: BatchRef, snapshot: number) => `${of(KEY_PREFIXES.snapshots, ref)}${snapshot}.checkpoint`,

@@ -6,7 +6,7 @@ import { isEnded } from '../domain/batchStatus.ts';
 import type { Invocation, Ports } from '../ports.ts';
 import { progressMade } from './progressMade.ts';
 
-type Deps = Pick<Ports, 'batches' | 'shards' | 'clock' | 'log'> & { settings: Settings };
+type Deps = Pick<Ports, 'batches' | 'shards' | 'controls' | 'clock' | 'log'> & { settings: Settings };
 
 /**
  * Errors that another attempt would meet again, by name (Step Functions carries names as text). The sentences are for
@@ -29,7 +29,7 @@ export async function failBatch(
   input: StepInput<'failBatch'>,
   _invocation?: Invocation,
 ): Promise<StepOutput<'failBatch'>> {
-  const { batches, clock, log, settings } = deps;
+  const { batches, clock, controls, log, settings } = deps;
   const ref: BatchRef = { projectId: input.projectId, batchId: input.batchId };
   const run = { version: input.version, ...ref, attempt: input.attempt };
 
@@ -41,7 +41,11 @@ export async function failBatch(
 
   const verdict = head.outcome ? undefined : verdictOn(head, input.error.Error, idleAttempts, settings);
   if (verdict) {
-    await batches.fixOutcome(ref, { kind: 'failed', ...verdict, fixedAt: clock.now() });
+    const outcome = { kind: 'failed', ...verdict, fixedAt: clock.now() } as const;
+    if ((await batches.fixOutcome(ref, outcome, { attempt: input.attempt })) === 'superseded')
+      return { ...run, next: 'end' };
+    // Workers that the failed map has left in flight commit what they have, while Finalize lets things settle.
+    await controls.stop(ref.batchId, 'failed');
     return { ...run, next: 'finalize' };
   }
   const pauseSeconds = pauseAfterIdleAttempts(idleAttempts, settings.check.lookAgainSeconds);

@@ -17,6 +17,9 @@ type Deps = Pick<Ports, 'batches' | 'shards' | 'controls' | 'files' | 'workflow'
   settings: Settings;
 };
 
+/** One request's worth: what an end that failed for weeks has left behind goes by the bucket's lifecycle rule. */
+const MAX_OTHERS = 300;
+
 /** Another attempt has taken over, or has ended the batch, while this one worked. */
 class Overtaken extends Error {
   override readonly name = 'Overtaken';
@@ -56,7 +59,8 @@ export async function finalizeBatch(
   const gathering = saved?.gathering ?? (await startGathering(deps, head, input.attempt));
   if (gathering === 'superseded') return end;
 
-  const keys = { output: objectKeys.output(ref, input.attempt), errors: objectKeys.errors(ref, input.attempt) };
+  const { number } = gathering;
+  const keys = { output: objectKeys.output(ref, number), errors: objectKeys.errors(ref, number) };
   const { output, errors, progress } = await openFiles(deps, keys, saved);
   // Where the merge starts anew, so does the index.
   const lines = new LineIndexWriter(progress === saved?.progress ? saved.lines : undefined);
@@ -91,18 +95,23 @@ export async function finalizeBatch(
   } catch (error) {
     if (!(error instanceof Overtaken)) throw error;
     deps.log.info('Another attempt ends the batch; this one takes back its files', { ...ref, attempt: input.attempt });
-    await discardOwn(deps, ref, [output, errors], objectKeys.lineIndex(ref, input.attempt));
+    await discardOwn(deps, ref, [output, errors], objectKeys.lineIndex(ref, number));
   }
   return end;
 }
 
 /**
- * A cancel, or the check after the deadline, stops the attempt that runs, but not its workers: until they have seen the
- * control record and have committed what they hold, sealing would lose results that were paid for.
+ * A cancel, the check after the deadline, or a step that failed for good stops the attempt that runs, but not its
+ * workers: until they have seen the control record and have committed what they hold, sealing would lose results that
+ * were paid for.
  */
 async function mustSettle({ controls }: Deps, head: BatchHead): Promise<boolean> {
-  // The first attempt comes here by its own map's end; and where the outcome is fixed, gathering has begun.
-  if (head.attempt === 1 || head.outcome || !head.plan?.shards) return false;
+  // Once a gathering has begun the shards are sealed.
+  if (head.gathering !== undefined || !head.plan?.shards) return false;
+  // Fixed by somebody else than a Finalize: the map may have been left in its middle.
+  if (head.outcome) return head.status !== 'finalizing';
+  // The first attempt comes here by its own map's end.
+  if (head.attempt === 1) return false;
   return (await controls.get(head.batchId))?.action === 'stop';
 }
 
@@ -113,7 +122,7 @@ async function missingPart(deps: Deps, ref: BatchRef, attempt: number, key: stri
   deps.log.error('A committed part is missing: its lines become processing_failed', { ...ref, key });
 }
 
-/** A twin of the same attempt writes the same keys: what the record names stays. */
+/** A twin that goes on from the same checkpoint writes the same keys: what the record names stays. */
 async function discardOwn(deps: Deps, ref: BatchRef, files: ResultFile[], lineIndexKey: string): Promise<void> {
   const head = await deps.batches.get(ref);
   const named = [head?.outputFile?.key, head?.errorsFile?.key, head?.lineIndex?.key];
@@ -121,11 +130,22 @@ async function discardOwn(deps: Deps, ref: BatchRef, files: ResultFile[], lineIn
   if (!named.includes(lineIndexKey)) await deps.files.delete([lineIndexKey]);
 }
 
+/** Gatherings before the one that has ended the batch may have died with files that nothing names. */
+function filesOfOthers(head: BatchHead): string[] {
+  const earlier = Array.from({ length: (head.gathering ?? 1) - 1 }, (_, index) => index + 1).slice(-MAX_OTHERS);
+  return earlier.flatMap((number) => [
+    objectKeys.output(head, number),
+    objectKeys.errors(head, number),
+    objectKeys.lineIndex(head, number),
+  ]);
+}
+
 /** What follows the end, and may be repeated: tell the client, and drop what the files were made from. */
 async function afterEnd(deps: Deps, head: BatchHead): Promise<void> {
   if (head.notification === 0) await announceEnd(deps, head);
   try {
     await deps.files.deletePrefix(objectKeys.parts(head));
+    await deps.files.delete(filesOfOthers(head));
   } catch (error) {
     // The bucket's lifecycle rule deletes parts after 14 days.
     deps.log.warn('Parts of an ended batch were not deleted', { batchId: head.batchId, error });

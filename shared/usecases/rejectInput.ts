@@ -19,7 +19,10 @@ export async function rejectInput(
   if (head.status !== 'validating') return 'end';
   deps.log.info('The input is rejected.', { batchId: ref.batchId, code: rejected.code });
   const { code, message } = rejected;
+  // Decides whether a twin of this invocation has got through meanwhile. The end knows the reason from here alone, too.
+  const outcome = { kind: 'failed', reason: code, message, fixedAt: deps.clock.now() } as const;
+  const standing = await deps.batches.fixOutcome(ref, outcome, { attempt, from: ['validating'] });
+  if (standing === 'superseded') return 'end';
   await deps.batches.setErrors(ref.batchId, [{ code, line: null, message, param: 'input_file_url' }]);
-  await deps.batches.fixOutcome(ref, { kind: 'failed', reason: 'invalid_input', message, fixedAt: deps.clock.now() });
   return 'finalize';
 }

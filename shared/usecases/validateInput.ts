@@ -104,8 +104,8 @@ async function settle(
     if ((await deps.batches.setPlan(ref, attempt, plan)) === 'superseded') return 'end';
     await deps.batches.setCounts(ref, requestCounts, undefined, now);
     const message = `${lines.badLines} of ${lines.askedFor} lines of the input are not valid; nothing was run.`;
-    await deps.batches.fixOutcome(ref, { kind: 'failed', reason: 'invalid_input', message, fixedAt: now });
-    return 'finalize';
+    const outcome = { kind: 'failed', reason: 'invalid_input', message, fixedAt: now } as const;
+    return (await deps.batches.fixOutcome(ref, outcome, { attempt })) === 'superseded' ? 'end' : 'finalize';
   }
   const moved = await deps.batches.move(ref, 'in_progress', { now, attempt, change: { plan, requestCounts } });
   return afterMove(moved, attempt);

@@ -112,6 +112,7 @@ describe('the check of open batches', () => {
       batches: [{ id: head.batchId, from: 'in_progress', to: 'failed', reason: 'step_died' }],
     });
     expect(await headOf(world, head)).toMatchObject({ attempt: 7, outcome: { kind: 'failed', reason: 'step_died' } });
+    expect(await world.controls.get(head.batchId)).toMatchObject({ action: 'stop', reason: 'failed' });
     expect(statusOf(`${head.batchId}-7`)).toBe('running');
   });
 

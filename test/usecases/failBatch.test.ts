@@ -33,6 +33,8 @@ describe('after a step failed for good', () => {
     const head = await createTestBatch(world, { attempt: 3, idleAttempts: 2 });
     expect(await fail(head)).toMatchObject({ next: 'finalize' });
     expect(await headOf(world, head)).toMatchObject({ outcome: { kind: 'failed', reason: 'step_died' } });
+    // Workers that are still in flight commit what they have.
+    expect(await world.controls.get(head.batchId)).toMatchObject({ action: 'stop', reason: 'failed' });
   });
 
   test('an attempt that committed something starts the count anew', async () => {

@@ -54,7 +54,7 @@ async function expectRejected(head: BatchHead, code: string, message: RegExp, fe
   expect(errors).toEqual([{ code, line: null, message: expect.stringMatching(message), param: 'input_file_url' }]);
   expect(errors[0]?.message).not.toMatch(/SECRET/);
   const after = await steps.head(head);
-  expect(after.outcome).toMatchObject({ kind: 'failed', reason: 'invalid_input' });
+  expect(after.outcome).toMatchObject({ kind: 'failed', reason: code });
   expect(after.input).toBeUndefined();
 }
 

@@ -219,7 +219,7 @@ describe('finalizing a batch with lines that were not run', () => {
     for (const range of ranges) await commitSegments(world, head, range, [[2]], { attempts: { 0: 3 } });
     const message = 'The batch could not be processed.';
     await world.batches.fixOutcome(head, { kind: 'failed', reason: 'step_died', message, fixedAt: world.clock.now() });
-    await finalize(head);
+    await finalizeBatch(world, { ...step(head), settled: true }, PLENTY);
     const { ended, errors } = await results(head);
     expect(ended.status).toBe('failed');
     expect(parsed(errors)).toMatchObject([
@@ -410,13 +410,9 @@ describe('finalizing beside others', () => {
         ...world.batches,
         async setReceipt(...args: Parameters<typeof world.batches.setReceipt>) {
           await addLate();
-          await world.batches.setReceipt(...args);
+          const set = await world.batches.setReceipt(...args);
           await addLate();
-        },
-        async setErrors(...args: Parameters<typeof world.batches.setErrors>) {
-          await addLate();
-          await world.batches.setErrors(...args);
-          await addLate();
+          return set;
         },
       },
     };

@@ -217,7 +217,7 @@ describe('an input that cannot be used as a whole', () => {
       { code, line: null, message: expect.any(String), param: 'input_file_url' },
     ]);
     const after = await steps.head(head);
-    expect(after).toMatchObject({ status: 'validating', outcome: { kind: 'failed', reason: 'invalid_input' } });
+    expect(after).toMatchObject({ status: 'validating', outcome: { kind: 'failed', reason: code } });
     expect(after.plan).toBeUndefined();
   });
 

@@ -9,15 +9,27 @@ import { getRecord, parseRecord, updateRecord } from './records.ts';
 /** A second try is for a list that has less room than there are errors; a third would be for a race that was lost. */
 const ADD_TRIES = 2;
 
-/** The first problems of a batch, on its detail. */
-export function createBatchErrors(table: Table): Pick<BatchStore, 'setErrors' | 'addErrors'> {
+/** The first problems of a batch, and the receipt that comes with the last word on them: on its detail. */
+export function createBatchErrors(table: Table): Pick<BatchStore, 'setErrors' | 'addErrors' | 'setReceipt'> {
   return {
     async setErrors(batchId, errors) {
       const set = await updateRecord(table, keys.detail(batchId), (e) => ({
         set: [e.equals('errors', boundedErrors(errors))],
-        when: e.exists(TABLE.partitionKey),
+        when: `${e.exists(TABLE.partitionKey)} AND ${e.absent('receipt')}`,
       }));
-      if (!set) throw new Error(`${BATCH}${batchId} has no detail record`);
+      return set ? 'set' : await supersededUnlessGone(table, batchId);
+    },
+
+    async setReceipt(batchId, gathering, { receipt, errors }) {
+      const set = await updateRecord(table, keys.detail(batchId), (e) => ({
+        set: [
+          e.equals('receipt', receipt),
+          e.equals('writtenBy', gathering),
+          ...(errors ? [e.equals('errors', boundedErrors(errors))] : []),
+        ],
+        when: `${e.exists(TABLE.partitionKey)} AND (${e.absent('writtenBy')} OR ${e.name('writtenBy')} <= ${e.value(gathering)})`,
+      }));
+      return set ? 'set' : await supersededUnlessGone(table, batchId);
     },
 
     async addErrors(batchId, errors) {
@@ -32,7 +44,7 @@ export function createBatchErrors(table: Table): Pick<BatchStore, 'setErrors' | 
           ],
           when: [
             e.exists(TABLE.partitionKey),
-            // The end writes its receipt before its exact list: a late worker's entries come before both, or never.
+            // The exact list comes with the receipt: a late worker's entries come before it, or never.
             e.absent('receipt'),
             `size(${e.name('errors')}) <= ${e.value(MAX_BATCH_ERRORS - more.length)}`,
             `(${e.absent('errorsToken')} OR ${e.name('errorsToken')} <> ${e.value(token)})`,
@@ -48,6 +60,11 @@ export function createBatchErrors(table: Table): Pick<BatchStore, 'setErrors' | 
       return 'room_left';
     },
   };
+}
+
+async function supersededUnlessGone(table: Table, batchId: string): Promise<'superseded'> {
+  if (await getRecord(table, keys.detail(batchId))) return 'superseded';
+  throw new Error(`${BATCH}${batchId} has no detail record`);
 }
 
 /**

@@ -7,7 +7,7 @@ import { boundedErrors, createBatchErrors } from './batchErrors.ts';
 import { createBatchLists } from './batchLists.ts';
 import { createBatchMoves } from './batchMoves.ts';
 import type { Table } from './client.ts';
-import { BATCH, dueKey, keys } from './keys.ts';
+import { dueKey, keys } from './keys.ts';
 import { always, getRecord, parseRecord, putRecord, updateRecord } from './records.ts';
 import { OPEN_STATUSES, readHead } from './storedHead.ts';
 
@@ -76,23 +76,22 @@ export function createBatchStore(table: Table): BatchStore {
       return head?.attempt === attempt && isDeepStrictEqual(head.plan, plan) ? 'set' : 'superseded';
     },
 
-    async setReceipt(batchId, receipt, { unlessThere = false } = {}) {
-      const set = await updateRecord(table, keys.detail(batchId), (e) => ({
-        set: [unlessThere ? e.setOnce('receipt', receipt) : e.equals('receipt', receipt)],
-        when: e.exists(TABLE.partitionKey),
-      }));
-      if (!set) throw new Error(`${BATCH}${batchId} has no detail record`);
-    },
-
     async setDelivery(ref, delivery, deliveredAt, now) {
       // What was delivered stays so: a slower attempt that ran beside it, or one whose answer was lost, changes nothing.
+      // One that was frozen must not set the count back, nor the pauses that go by it.
       const set = await updateRecord(table, keys.head(ref), (e) => ({
         set: [
           e.equals('delivery', delivery),
           e.equals('updatedAt', now),
           ...(deliveredAt === undefined ? [] : [e.equals('deliveredAt', deliveredAt)]),
         ],
-        when: `${e.exists(TABLE.partitionKey)} AND ${e.absent('deliveredAt')}`,
+        when: [
+          e.exists(TABLE.partitionKey),
+          e.absent('deliveredAt'),
+          ...(deliveredAt === undefined
+            ? [`(${e.absent('delivery')} OR ${e.name('delivery.attempts')} < ${e.value(delivery.attempts)})`]
+            : []),
+        ].join(' AND '),
       }));
       if (!set && !(await readHead(table, ref))) throw new Error(`There is no batch ${ref.batchId}`);
     },

@@ -20,20 +20,21 @@ export async function expireBatch(deps: CheckDeps, head: BatchHead): Promise<Loo
 
   if (head.status === 'validating') {
     const now = clock.now();
-    // Before the end, which has one from its first moment. Should the batch go on to be run, Finalize writes the exact one;
-    // should a Finalize be ending it at this moment, its own stays.
-    await batches.setReceipt(head.batchId, NOTHING_READ, { unlessThere: true });
+    // Of a Finalize that works at this moment, either it has ended the batch by now, or it can no longer.
+    const gathering = await batches.takeGathering(head, head.attempt);
+    if (gathering === 'superseded') return { did: 'unchanged' };
+    // Before the end, which has one from its first moment. Should the batch go on to be run, Finalize writes the exact one.
+    await batches.setReceipt(head.batchId, gathering, { receipt: NOTHING_READ });
     const moved = await batches.move(head, 'expired', {
       now,
       attempt: head.attempt,
+      gathering,
       change: {
         outcome: { kind: 'expired', reason: 'window_over', fixedAt: now },
         filesExpireAt: now + settings.files.keepDays * DAY_MS,
       },
     });
     if (moved.result === 'moved') {
-      // Of a Finalize that came too late: its files are taken back.
-      await batches.setReceipt(head.batchId, NOTHING_READ);
       await announceEnd(deps, moved.head);
       return look;
     }

@@ -19,7 +19,7 @@ export async function recoverBatch(
   head: BatchHead,
   execution: Exclude<ExecutionStatus, 'running'>,
 ): Promise<Look> {
-  const { batches, clock, log, settings, workflow } = deps;
+  const { batches, clock, controls, log, settings, workflow } = deps;
   const { lookAgainSeconds, maxIdleAttempts } = settings.check;
   const look = (did: 'recovered' | 'failed', reason: CheckReason): Look => ({
     did,
@@ -54,6 +54,8 @@ export async function recoverBatch(
   }
   const pauseSeconds = pauseAfterIdleAttempts(idleAttempts, lookAgainSeconds);
   await batches.setDue(head, clock.now() + pauseSeconds * 1000);
+  // Workers that the last attempt has left in flight commit what they have before the next one gathers.
+  if (givenUp) await controls.stop(head.batchId, 'failed');
   // Should this fail, the next look finds the attempt not started.
   await workflow.startBatch(head, head.attempt + 1);
   if (givenUp) return look('failed', 'step_died');

@@ -5,6 +5,8 @@ import { Base64, SuspendedFileSchema } from './resultFile.ts';
 
 /** What gathering started with: the reason for lines that were not run stays the same for all of them. */
 const GatheringSchema = z.object({
+  /** The batch's `gathering` from here on, or another has begun since. */
+  number: z.int().positive(),
   outcome: OutcomeSchema,
   usage: UsageSchema,
   /** The results that a retry was to take over are gone. */

@@ -7,7 +7,7 @@ import {
   type StoredFile,
 } from '../../domain/batch.ts';
 import { type EndedStatus, isEnded } from '../../domain/batchStatus.ts';
-import { LINE_ERROR_CODES } from '../../domain/errors.ts';
+import { LINE_ERROR_CODES, VALIDATION_CODES } from '../../domain/errors.ts';
 import type { LineIndexWriter } from '../../domain/lines/lineIndex.ts';
 import { objectKeys } from '../../domain/objectKeys.ts';
 import { cancelledAt } from '../../domain/outcome.ts';
@@ -46,9 +46,8 @@ export async function endBatch(deps: Deps, gathered: Gathered): Promise<BatchHea
   if (!standing || standing.attempt !== attempt) return 'superseded';
   if (isEnded(standing.status)) return names(standing, output, errors) ? standing : 'superseded';
   const first = await firstErrors(deps, gathered);
-  // The receipt first: it keeps a late worker from adding its failed lines to the exact list.
-  await batches.setReceipt(head.batchId, receiptOf(head, progress, output, errors));
-  await batches.setErrors(head.batchId, first);
+  const written = { receipt: receiptOf(head, progress, output, errors), errors: first };
+  if ((await batches.setReceipt(head.batchId, gathering.number, written)) === 'superseded') return 'superseded';
   const lineIndex = await putLineIndex(deps, gathered);
 
   const now = clock.now();
@@ -66,12 +65,14 @@ export async function endBatch(deps: Deps, gathered: Gathered): Promise<BatchHea
   for (;;) {
     // The record's outcome decides the end: a cancel that came in while this gathered changes it, not what was gathered.
     if (to === 'cancelled' && gathering.outcome.kind !== 'cancelled') await batches.fixOutcome(head, cancelledAt(now));
-    const moved = await batches.move(head, to, { now, attempt, change, ...(to === 'cancelled' ? {} : UNCANCELLED) });
+    const ways = to === 'cancelled' ? {} : UNCANCELLED;
+    const moved = await batches.move(head, to, { now, attempt, gathering: gathering.number, change, ...ways });
     if (moved.result === 'not_found') return 'superseded';
     if (moved.result === 'moved') return moved.head;
     if (moved.result === 'already') return names(moved.head, output, errors) ? moved.head : 'superseded';
-    if (moved.head.status === 'cancelling' && moved.head.attempt === attempt && to !== 'cancelled') to = 'cancelled';
-    else if (isEnded(moved.head.status) || moved.head.attempt !== attempt) return 'superseded';
+    const newest = moved.head.attempt === attempt && moved.head.gathering === gathering.number;
+    if (moved.head.status === 'cancelling' && newest && to !== 'cancelled') to = 'cancelled';
+    else if (isEnded(moved.head.status) || !newest) return 'superseded';
     else throw new Error(`Batch ${head.batchId} cannot move from ${moved.head.status} to ${to}`);
   }
 }
@@ -96,9 +97,12 @@ async function checkCounts(deps: Deps, head: BatchHead, kept: number, { complete
 }
 
 /** Beside the files, for a retry; none where there is no file. */
-async function putLineIndex(deps: Deps, { head, attempt, progress, lines }: Gathered): Promise<StoredFile | undefined> {
+async function putLineIndex(
+  deps: Deps,
+  { head, gathering, progress, lines }: Gathered,
+): Promise<StoredFile | undefined> {
   if (progress.completed + progress.failed === 0) return undefined;
-  const key = objectKeys.lineIndex(head, attempt);
+  const key = objectKeys.lineIndex(head, gathering.number);
   await deps.files.put(key, lines.bytes);
   return { key, bytes: lines.bytes.length };
 }
@@ -108,10 +112,11 @@ async function firstErrors(deps: Deps, { head, gathering, progress }: Gathered):
   const before = (await deps.batches.getDetail(head.batchId))?.errors ?? [];
   const ofBatch = before.filter(({ line }) => line === null);
   const { kind, reason, message } = gathering.outcome;
-  // Bad input is explained by its lines, or by the entry that Fetch has left.
+  // Bad lines explain themselves.
   if (kind === 'failed' && reason !== 'invalid_input' && message !== undefined && ofBatch.length === 0) {
-    const code = LINE_ERROR_CODES.find((known) => known === reason) ?? 'processing_failed';
-    ofBatch.push({ code, line: null, message, param: null });
+    const ofInput = VALIDATION_CODES.find((known) => known === reason);
+    const code = ofInput ?? LINE_ERROR_CODES.find((known) => known === reason) ?? 'processing_failed';
+    ofBatch.push({ code, line: null, message, param: ofInput ? 'input_file_url' : null });
   }
   const params = new Map(before.map(({ line, code, param }) => [`${line} ${code}`, param]));
   const ofLines = progress.errors.map((error) => ({

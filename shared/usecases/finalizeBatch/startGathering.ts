@@ -23,6 +23,8 @@ export class FinalizedTooEarly extends Error {
  */
 export async function startGathering(deps: Deps, head: BatchHead, attempt: number): Promise<Gathering | 'superseded'> {
   const { batches, controls, clock } = deps;
+  const number = await batches.takeGathering(head, attempt);
+  if (number === 'superseded') return 'superseded';
   const before = await survey(deps, head);
   const facts = {
     status: head.status,
@@ -38,7 +40,8 @@ export async function startGathering(deps: Deps, head: BatchHead, attempt: numbe
   if (!decided) throw new FinalizedTooEarly(`Batch ${head.batchId} has lost its reason to end`);
 
   const keptGone = await areKeptGone(deps, head);
-  const outcome = await fixOutcome(deps, head, decided, keptGone);
+  const outcome = await fixOutcome(deps, head, attempt, decided, keptGone);
+  if (outcome === 'superseded') return 'superseded';
   const to = outcome.kind === 'cancelled' ? 'cancelling' : 'finalizing';
   const onItsWay = head.status === 'finalizing' || head.status === 'cancelling';
   // A batch that ends while validating goes from there straight to its end (the table has no other way).
@@ -48,10 +51,11 @@ export async function startGathering(deps: Deps, head: BatchHead, attempt: numbe
     if (moved.result === 'refused') {
       if (moved.head.status !== 'cancelling') return 'superseded';
       // A cancel came in between; nothing has been written yet that says otherwise.
-      return { outcome: await batches.fixOutcome(head, cancelledAt(clock.now())), usage, keptGone };
+      const cancelled = await batches.fixOutcome(head, cancelledAt(clock.now()), { attempt });
+      return cancelled === 'superseded' ? cancelled : { number, outcome: cancelled, usage, keptGone };
     }
   }
-  return { outcome, usage, keptGone };
+  return { number, outcome, usage, keptGone };
 }
 
 /** Whether what a retry is to take over has been deleted since the retry was made. */
@@ -62,11 +66,18 @@ export async function areKeptGone({ files }: Pick<Deps, 'files'>, { plan, retry 
 }
 
 /** Without the results that it was to keep a batch has failed, also where they were still there at an earlier attempt. */
-async function fixOutcome({ batches, clock }: Deps, head: BatchHead, decided: Outcome, keptGone: boolean) {
-  if (!keptGone || decided.kind === 'cancelled') return batches.fixOutcome(head, decided);
+async function fixOutcome(
+  { batches, clock }: Deps,
+  head: BatchHead,
+  attempt: number,
+  decided: Outcome,
+  keptGone: boolean,
+): Promise<Outcome | 'superseded'> {
+  if (!keptGone || decided.kind === 'cancelled') return batches.fixOutcome(head, decided, { attempt });
   const message = `The results of ${head.retryOf}, which this batch was to hold as well, have been deleted.`;
   const failed: Outcome = { kind: 'failed', reason: 'processing_failed', message, fixedAt: clock.now() };
-  const standing = await batches.fixOutcome(head, failed);
+  const standing = await batches.fixOutcome(head, failed, { attempt });
+  if (standing === 'superseded') return standing;
   return standing.kind === 'cancelled' || standing.kind === 'failed' ? standing : failed;
 }
 

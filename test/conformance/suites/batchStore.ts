@@ -287,6 +287,19 @@ export function batchStoreSuite(open: () => BatchStores): void {
       expect(first).toEqual(second);
     });
 
+    test('of a superseded attempt, or from another status than it may be fixed in, it is superseded', async () => {
+      const head = await created({ attempt: 2 });
+      const { fixOutcome, get } = open().batches;
+      expect(await fixOutcome(head, outcome('failed'), { attempt: 1 })).toBe('superseded');
+      expect(await fixOutcome(head, outcome('failed'), { attempt: 2, from: ['in_progress'] })).toBe('superseded');
+      expect(await get(head)).not.toHaveProperty('outcome');
+      expect(await fixOutcome(head, outcome('failed'), { attempt: 2, from: ['validating'] })).toEqual(
+        outcome('failed'),
+      );
+      expect(await fixOutcome(head, outcome('expired'), { attempt: 2 })).toEqual(outcome('failed'));
+      expect(await fixOutcome(head, outcome('expired'), { attempt: 1 })).toBe('superseded');
+    });
+
     test('throws where there is no batch, and where one ended without an outcome', async () => {
       const ref = { projectId: 'p', batchId: 'batch_none' };
       await expect(open().batches.fixOutcome(ref, outcome('failed'))).rejects.toThrow('no batch');
@@ -388,19 +401,23 @@ export function batchStoreSuite(open: () => BatchStores): void {
       const digest = { bytes: 5, sha256: 'b'.repeat(64) };
       const receipt = { lines: 2, completed: 1, failed: 1, input: digest, output: digest, errors: null };
       await open().batches.setErrors(batch.head.batchId, errors);
-      await open().batches.setReceipt(batch.head.batchId, receipt);
+      expect(await open().batches.setReceipt(batch.head.batchId, 1, { receipt })).toBe('set');
       expect(await open().batches.getDetail(batch.head.batchId)).toEqual({ ...batch.detail, errors, receipt });
     });
 
-    test('a receipt that is to be written unless one is there leaves the one that is', async () => {
+    test('a receipt brings the last word on the errors along, and only a later gathering has another', async () => {
       const { batchId } = await created();
+      const { setReceipt, setErrors, getDetail } = open().batches;
       const receipt = { lines: 1, completed: 0, failed: 1, input: null, output: null, errors: null };
       const other = { ...receipt, lines: 0, failed: 0 };
-      await open().batches.setReceipt(batchId, receipt, { unlessThere: true });
-      await open().batches.setReceipt(batchId, other, { unlessThere: true });
-      expect(await open().batches.getDetail(batchId)).toMatchObject({ receipt });
-      await open().batches.setReceipt(batchId, other);
-      expect(await open().batches.getDetail(batchId)).toMatchObject({ receipt: other });
+      const errors = [{ code: 'model_error', line: 1, message: 'No.', param: null }];
+      expect(await setReceipt(batchId, 2, { receipt, errors })).toBe('set');
+      expect(await setErrors(batchId, [])).toBe('superseded');
+      expect(await setReceipt(batchId, 1, { receipt: other, errors: [] })).toBe('superseded');
+      expect(await getDetail(batchId)).toMatchObject({ receipt, errors });
+      expect(await setReceipt(batchId, 3, { receipt: other })).toBe('set');
+      expect(await getDetail(batchId)).toMatchObject({ receipt: other, errors });
+      await expect(setReceipt('batch_none', 1, { receipt })).rejects.toThrow('batch_none');
     });
 
     test('of too many and too long errors a bounded part is kept, and the record still fits', async () => {
@@ -442,7 +459,7 @@ export function batchStoreSuite(open: () => BatchStores): void {
       const { batchId } = await created();
       const receipt = { lines: 1, completed: 1, failed: 0, input: null, output: null, errors: null };
       const late = { code: 'model_error', line: 1, message: 'Refused.', param: null };
-      await open().batches.setReceipt(batchId, receipt);
+      await open().batches.setReceipt(batchId, 1, { receipt });
       expect(await open().batches.addErrors(batchId, [late])).toBe('full');
       expect((await open().batches.getDetail(batchId))?.errors).toEqual([]);
       expect(await open().batches.addErrors('batch_none', [late])).toBe('full');
@@ -473,6 +490,20 @@ export function batchStoreSuite(open: () => BatchStores): void {
       const takers = await Promise.all([1, 2, 3].map(() => open().batches.takeAttempt(head, 1, progress)));
       expect(takers.toSorted()).toEqual(['superseded', 'superseded', 'taken']);
       expect(await open().batches.get(head)).toMatchObject({ attempt: 2, ...progress });
+    });
+
+    test('each gathering has a number of its own, and only the newest ends the batch', async () => {
+      const head = await created({ status: 'finalizing', attempt: 2 });
+      const { takeGathering, move } = open().batches;
+      expect(await takeGathering(head, 1)).toBe('superseded');
+      expect(await takeGathering(head, 2)).toBe(1);
+      expect((await Promise.all([takeGathering(head, 2), takeGathering(head, 2)])).sort()).toEqual([2, 3]);
+      const end = (gathering: number) => move(head, 'completed', { now: NOW, attempt: 2, gathering });
+      expect(await end(1)).toMatchObject({ result: 'refused', head: { status: 'finalizing' } });
+      expect(await end(3)).toMatchObject({ result: 'moved', head: { gathering: 3 } });
+      expect(await end(3)).toMatchObject({ result: 'already' });
+      expect(await end(2)).toMatchObject({ result: 'refused', head: { status: 'completed' } });
+      expect(await takeGathering(head, 2)).toBe('superseded');
     });
 
     test('an ended batch gives out no more attempts', async () => {
@@ -510,6 +541,15 @@ export function batchStoreSuite(open: () => BatchStores): void {
         deliveredAt: NOW + 6_000,
         updatedAt: NOW + 6_000,
       });
+    });
+
+    test('an attempt that was frozen does not set back what later ones have noted, nor the giving up', async () => {
+      const head = await created();
+      const givenUp = { attempts: 3, lastStatus: 410, gaveUpAt: NOW + 9_000 };
+      await open().batches.setDelivery(head, givenUp, undefined, NOW + 9_000);
+      await open().batches.setDelivery(head, { attempts: 3, lastStatus: 500 }, undefined, NOW + 10_000);
+      await open().batches.setDelivery(head, { attempts: 2, lastStatus: 500 }, undefined, NOW + 10_000);
+      expect(await open().batches.get(head)).toMatchObject({ delivery: givenUp, updatedAt: NOW + 9_000 });
     });
 
     test('of a batch that is not there it throws', async () => {

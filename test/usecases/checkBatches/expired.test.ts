@@ -110,9 +110,14 @@ describe('a batch that the check finds past its window', () => {
     const created = await createTestBatch(world);
     await world.workflow.startBatch(created, 1);
     world.clock.time = created.expiresAt + 60_001;
-    const late = { lines: 1, completed: 0, failed: 1, input: null, output: null, errors: null };
-    await world.batches.setReceipt(created.batchId, late);
+    const gathering = await world.batches.takeGathering(created, 1);
+    if (gathering === 'superseded') throw new Error('It is the newest attempt');
+    const receipt = { lines: 1, completed: 0, failed: 1, input: null, output: null, errors: null };
+    await world.batches.setReceipt(created.batchId, gathering, { receipt });
     expect(await checkBatches(world)).toMatchObject({ expired: 1 });
+    const { setReceipt, move } = world.batches;
+    expect(await setReceipt(created.batchId, gathering, { receipt })).toBe('superseded');
+    expect(await move(created, 'failed', { now: world.clock.now(), gathering })).toMatchObject({ result: 'refused' });
     expect(await headOf(world, created)).toMatchObject({ status: 'expired' });
     expect(await world.batches.getDetail(created.batchId)).toMatchObject({ receipt: { lines: 0, failed: 0 } });
   });

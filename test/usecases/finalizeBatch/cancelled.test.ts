@@ -67,6 +67,15 @@ describe('an attempt that follows one that was stopped', () => {
     },
   );
 
+  test('and was failed from outside gives the workers their time as well, be it the first attempt', async () => {
+    const head = await ran(1);
+    await world.batches.fixOutcome(head, { kind: 'failed', reason: 'step_died', fixedAt: world.clock.now() });
+    expect(await finalize(step(head))).toMatchObject({ next: 'settle', waitSeconds: 12, settled: true });
+    for await (const record of world.shards.list(head.batchId)) expect(record.sealed).toBeFalsy();
+    expect(await finalize(step(head, { settled: true }))).toMatchObject({ next: 'end' });
+    expect((await headOf(world, head)).status).toBe('failed');
+  });
+
   test('gives them none where there are none', async () => {
     const validating = await createTestBatch(world);
     await world.controls.stop(validating.batchId, 'cancelled');
@@ -74,6 +83,7 @@ describe('an attempt that follows one that was stopped', () => {
     expect(await finalize(step(validating, { attempt: 2 }))).toMatchObject({ next: 'end' });
 
     const gathering = await ran(1);
+    await world.batches.takeGathering(gathering, 1);
     await world.batches.fixOutcome(gathering, outcome('expired'));
     await world.controls.stop(gathering.batchId, 'cancelled');
     await nextAttempt(gathering);

@@ -111,7 +111,7 @@ test('where the index has been deleted the batch fails with the reason, and is n
   const head = await retryOf([request('a')], 'e');
   await steps.deps.files.delete([head.retry?.lines.key ?? '']);
   expect(await validate(head)).toBe('finalize');
-  expect(await steps.head(head)).toMatchObject({ outcome: { kind: 'failed', reason: 'invalid_input' } });
+  expect(await steps.head(head)).toMatchObject({ outcome: { kind: 'failed', reason: 'input_file_changed' } });
   expect((await steps.detail(head)).errors).toMatchObject([
     { code: 'input_file_changed', line: null, message: expect.stringContaining(`The files of ${FIRST}`) },
   ]);
