@@ -45,7 +45,7 @@ export function intercepted<T extends object>(process: Process, port: string, ta
         const answer = intercept({ process, port, method: name, args }, () => Reflect.apply(member, object, args));
         if (!(answer instanceof Promise)) return answer;
         return answer.then(
-          (value) => (process.dead ? NEVER : value),
+          (value) => (process.dead ? NEVER : wrapped(process, port, value, intercept)),
           (error: unknown) => {
             if (process.dead) return NEVER;
             throw error;
@@ -54,4 +54,11 @@ export function intercepted<T extends object>(process: Process, port: string, ta
       };
     },
   });
+}
+
+/** An upload is made of calls, too. */
+function wrapped(process: Process, port: string, value: unknown, intercept: Interceptor): unknown {
+  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return value;
+  const isUpload = typeof (value as { write?: unknown }).write === 'function';
+  return isUpload ? intercepted(process, `${port}.upload`, value, intercept) : value;
 }

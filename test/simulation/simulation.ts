@@ -102,7 +102,7 @@ export async function startSimulation(options: SimulationOptions) {
   });
 
   /** The ports as one process sees them. */
-  function portsOf(process: Process) {
+  function portsOf(process: Process, interceptor: Interceptor = intercept) {
     const provider = { call: (call: ModelCall) => model.call(call, process) };
     const clock: Clock = { ...time.clock, now: () => time.clock.now() + process.skewMs };
     const own = {
@@ -117,9 +117,9 @@ export async function startSimulation(options: SimulationOptions) {
       clock,
     };
     const seen = Object.fromEntries(
-      Object.entries(own).map(([name, port]) => [name, intercepted(process, name, port as object, intercept)]),
+      Object.entries(own).map(([name, port]) => [name, intercepted(process, name, port as object, interceptor)]),
     ) as typeof own;
-    return { ...seen, ids, random, log, settings, models: models };
+    return { ...seen, ids, random, log, settings, models: models, paces: new Map() };
   }
   type Deps = ReturnType<typeof portsOf>;
 
@@ -187,6 +187,16 @@ export async function startSimulation(options: SimulationOptions) {
     return withinItsTime(process, (invocation) => run(portsOf(process), invocation));
   }
 
+  /** The same with nobody in between: for who looks on. */
+  function undisturbed<T>(
+    functionName: FunctionName,
+    run: (deps: Deps, invocation: Invocation) => Promise<T>,
+  ): Promise<T> {
+    const process = new Process(functionName);
+    const untouched: Interceptor = (_, proceed) => proceed();
+    return withinItsTime(process, (invocation) => run(portsOf(process, untouched), invocation));
+  }
+
   /** What the schedule runs each minute. */
   const check = () => request('schedule/checkBatches', (deps) => checkBatches(deps));
   /** What it runs once a day. */
@@ -208,6 +218,7 @@ export async function startSimulation(options: SimulationOptions) {
     random,
     portsOf,
     request,
+    undisturbed,
     check,
     sweep,
     readText,

@@ -12,7 +12,7 @@ export function startReceivers(random: Random, secret: () => string) {
   });
 }
 
-function replyOf(mood: Mood, earlier: number, random: Random): Reply {
+export function replyOf(mood: Mood, earlier: number, random: Random): Reply {
   switch (mood) {
     case 'well':
       return random.pick([200, 202, 204]);

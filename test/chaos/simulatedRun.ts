@@ -1,0 +1,232 @@
+import { ulid } from 'ulid';
+import type { BatchRef } from '../../shared/domain/batch.ts';
+import { ModelsFileSchema } from '../../shared/domain/models.ts';
+import { type Interceptor, startSimulation } from '../simulation/simulation.ts';
+import type { Stack } from '../simulation/stack.ts';
+import { checkAgain } from '../soak/checkEnd.ts';
+import { drain } from '../soak/drain.ts';
+import type { View } from '../soak/ledger.ts';
+import { live, type Scene } from '../soak/life.ts';
+import { hold, Violation } from '../soak/violation.ts';
+import { type Random, seededRandom } from '../support/random.ts';
+import { createApi } from './api.ts';
+import { createChaosClient } from './client.ts';
+import { EventDigest } from './eventDigest.ts';
+import { Injector } from './injector.ts';
+import { type ChaosModel, createChaosModel } from './model.ts';
+import { createChaosReceivers } from './receivers.ts';
+import { drawRun, type RunSpec } from './runSpec.ts';
+import { createChaosSource } from './source.ts';
+import { type Fault, LATE_MS, SKEW_MS } from './weather.ts';
+
+export type RunResult = {
+  seed: number;
+  run: number;
+  violation: Violation | undefined;
+  faults: Map<Fault, number>;
+  batches: number;
+  lines: number;
+  calls: number;
+  answers: number;
+  repeatedAnswers: number;
+  virtualMinutes: number;
+  /** Of every call of a port, in order, with its process and the time. */
+  digest: string;
+};
+
+export type RunOptions = {
+  stack: Stack;
+  seed: number;
+  run: number;
+  /** What the run is made of, where not all of it is to be drawn. */
+  change?(spec: RunSpec): RunSpec;
+  /** A bug that is planted: stands between the faults and the ports. */
+  mutation?: Interceptor;
+  /** Told of every call of a port, for whoever looks into a violation. */
+  onEvent?(event: string): void;
+};
+
+const MINUTE_MS = 60_000;
+/** Once the faults are over everything ends within this: attempts that came to nothing are up to an hour apart. */
+const PATIENCE_MS = 5 * 60 * MINUTE_MS;
+const ENDPOINTS = ['chat/completions', 'completions', 'responses', 'embeddings'];
+/** A call is begun at once, but for what happens in the same moment. */
+const DEADLINE_LEEWAY_MS = 1_000;
+/** The longest `Retry-After` of the script and pause of a circuit, and then some. */
+const WINDOW_SHADOW_MS = 7 * MINUTE_MS;
+
+/** One run in virtual time: batches of all kinds under the faults that its seed and number draw. */
+export async function runSimulated(options: RunOptions): Promise<RunResult> {
+  const { stack, seed, run } = options;
+  const random = seededRandom(seed).fork(`run ${run}`);
+  const drawn = drawRun(random.fork('spec'));
+  const spec = options.change?.(drawn) ?? drawn;
+  const faults = new Map<Fault, number>();
+  const digest = new EventDigest(options.onEvent);
+  const onFault = (fault: Fault, where: string) => {
+    faults.set(fault, (faults.get(fault) ?? 0) + 1);
+    digest.add(`FAULT ${fault} ${where}`);
+  };
+  const scenes: Scene[] = [];
+  const endedBatches: BatchRef[] = [];
+  const injector = new Injector({
+    weather: spec.weather,
+    random: random.fork('injector'),
+    onFault,
+    anEndedBatch: () => endedBatches.at(-1),
+  });
+  let model: ChaosModel | undefined;
+  let violation: Violation | undefined;
+  const source = createChaosSource();
+  const idRandom = random.fork('ids');
+
+  const simulation = await startSimulation({
+    stack,
+    models: chaosModels(),
+    settings: spec.settings,
+    timeoutSeconds: spec.timeoutSeconds,
+    random: random.fork('product'),
+    ids: (time) => ({
+      ulid: () => ulid(time.now, () => idRandom.next()),
+      secretBytes: (count) => Uint8Array.from({ length: count }, () => idRandom.int(0, 255)),
+    }),
+    model: (time) => {
+      injector.attach(time);
+      source.attach(time);
+      digest.attach(time);
+      model = createChaosModel(time, random.fork('model'), spec.weather, onFault);
+      return model;
+    },
+    sources: source,
+    around: injector.around,
+    intercept: digest.watch((call, proceed) =>
+      injector.intercept(call, () => (options.mutation ? options.mutation(call, proceed) : proceed())),
+    ),
+    receive: (url, headers, body) => receivers.receive(url, headers, body),
+  });
+  const { time } = simulation;
+  const startedAt = time.now;
+  injector.deletePart = (key) => void simulation.stores.files.delete([key]);
+  if (!model) throw new Error('The simulation has asked for no model');
+  const books = { ...model, windowShadowMs: WINDOW_SHADOW_MS, mayLoseLines: (id: string) => injector.mayLoseLines(id) };
+
+  const patienceUntil = startedAt + spec.weather.faultsForMs + PATIENCE_MS;
+  const pause = async (ms: number, why?: string) => {
+    const broken = model?.violation() ?? receivers.violation();
+    if (broken) throw broken;
+    if (time.now > patienceUntil) {
+      const open = scenes.flatMap((scene) => [...scene.books.values()]).find((known) => !known.ended);
+      throw new Violation(open?.id, why ?? `It is left open: ${JSON.stringify(open?.newest)}`);
+    }
+    await time.clock.sleep(ms);
+  };
+
+  /** The API without faults, for the checker. */
+  const truthOf = (projectId: string) => createApi({ ...simulation, request: simulation.undisturbed }, projectId);
+
+  const receivers = createChaosReceivers({
+    time,
+    random: random.fork('receivers'),
+    viewOf: async (projectId, id) => (await truthOf(projectId)('GET', `/batches/${id}`)).body as View,
+    secretOf: async (projectId) => (await simulation.stores.webhookSecrets.get(projectId))?.secret ?? '',
+  });
+
+  const main = async () => {
+    const disturbed = injector.disturb(simulation.workflow);
+    const operators = operate(injector, () => simulation.check().catch(() => undefined), random.fork('operator'));
+    await Promise.all(spec.projects.map((project, index) => runProject(project, index)));
+    await Promise.all([disturbed, operators]);
+    // Whatever was held back has arrived by then.
+    await time.clock.sleep(2 * LATE_MS);
+    await simulation.sweep();
+    for (const scene of scenes) {
+      await drain(scene, receivers, PATIENCE_MS);
+      for (const known of scene.books.values()) {
+        await checkAgain(scene, known);
+        const last = books.lastCallAt.get(known.id) ?? 0;
+        const deadline = Date.parse(known.newest.expires_at) + DEADLINE_LEEWAY_MS;
+        hold(last <= deadline, known.id, () => `A model was called ${last - deadline} ms after its deadline`);
+      }
+    }
+    for (const id of receivers.batches())
+      hold(
+        scenes.some((scene) => scene.books.has(id)),
+        id,
+        () => 'A batch that nobody made was told of',
+      );
+    const broken = model?.violation() ?? receivers.violation();
+    if (broken) throw broken;
+  };
+
+  async function runProject(project: RunSpec['projects'][number], index: number): Promise<void> {
+    const projectId = `p${seed}-${run}-${index}`;
+    const own = random.fork(`project ${index}`);
+    const api = createApi(simulation, projectId);
+    const scene: Scene = {
+      client: createChaosClient(simulation, api, own.fork('client'), pause),
+      model: books,
+      source,
+      system: { wasUp: () => true, upBefore: (to, from) => to - from },
+      receiverUrl: `http://127.0.0.1/${projectId}`,
+      bounds: {
+        cancelSeconds: Number.POSITIVE_INFINITY,
+        cancelAfterRestartSeconds: Number.POSITIVE_INFINITY,
+        expirySeconds: Number.POSITIVE_INFINITY,
+        skewMs:
+          spec.weather.rates.clock_wrong + spec.weather.rates.clock_jumps > 0 ? SKEW_MS.ahead + SKEW_MS.behind : 0,
+      },
+      books: new Map(),
+      tally: { lines: 0, output: 0, errors: 0, byCode: new Map() },
+      longest: { cancelMs: 0, expiryMs: 0 },
+      counts: { cancels: 0, cancelsTooLate: 0, retries: 0, retriesRefused: 0, snapshots: 0 },
+      pause,
+      lookMs: { least: 2_000, most: 15_000, eager: 1_000 },
+      isClosing: () => false,
+    };
+    scenes.push(scene);
+    const rotating = project.rotatesSecret ? rotate(scene, own.fork('rotation')) : undefined;
+    await Promise.all(project.batches.map((batch) => live(scene, own.fork(batch.name), batch)));
+    await rotating;
+    for (const { id, ended } of scene.books.values()) if (ended) endedBatches.push({ projectId, batchId: id });
+  }
+
+  try {
+    await simulation.run(main);
+  } catch (error) {
+    violation = error instanceof Violation ? error : new Violation(undefined, String((error as Error).stack));
+  }
+  const tallies = scenes.map(({ tally }) => tally.lines);
+  return {
+    ...{ seed, run, violation, faults },
+    batches: scenes.reduce((sum, scene) => sum + scene.books.size, 0),
+    lines: tallies.reduce((sum, lines) => sum + lines, 0),
+    ...books.totals,
+    virtualMinutes: (time.now - startedAt) / MINUTE_MS,
+    digest: digest.value,
+  };
+}
+
+/** Has the operator look beside the schedule. */
+async function operate(injector: Injector, check: () => Promise<unknown>, random: Random) {
+  while (!injector.isOver) {
+    await injector.time.clock.sleep(random.int(10_000, 300_000));
+    await check();
+  }
+}
+
+async function rotate({ client, pause }: Scene, random: Random): Promise<void> {
+  for (let times = random.int(1, 3); times > 0; times--) {
+    await pause(random.int(10_000, 300_000));
+    await client.call('POST', '/webhooks/secret/rotate');
+  }
+}
+
+function chaosModels() {
+  const model = (name: string) => ({ provider: 'p', model: name, endpoints: ENDPOINTS });
+  return ModelsFileSchema.parse({
+    providers: { p: { kind: 'simulator' } },
+    models: { default: model('first'), other: model('second'), embedding: model('third') },
+    agents: { '*': { model: 'default' } },
+    vectors: { model: 'embedding' },
+  });
+}
