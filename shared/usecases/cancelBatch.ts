@@ -6,6 +6,7 @@ import type { ProjectCaller } from './authenticate.ts';
 import { CANCEL_GRACE_MS, gatherCancelled } from './gatherCancelled.ts';
 import { findBatch } from './getBatch.ts';
 import type { BatchRecords } from './makeBatch.ts';
+import { settleWithin, WORKFLOW_PATIENCE_MS } from './settleWithin.ts';
 
 type Deps = Pick<Ports, 'batches' | 'controls' | 'workflow' | 'clock' | 'log'>;
 
@@ -30,7 +31,9 @@ async function moveToCancelling(deps: Deps, found: BatchHead): Promise<BatchHead
   try {
     // Its check may be due much later. A repeat does not put it off.
     if (moved.result === 'moved') await batches.setDue(head, now + CANCEL_GRACE_MS);
-    await gatherCancelled(deps, head);
+    const gathering = gatherCancelled(deps, head).then(() => undefined);
+    if ((await settleWithin(gathering, WORKFLOW_PATIENCE_MS)) === 'timed_out')
+      log.warn('A cancelled batch is moved on slowly; the check looks after it', { batchId: head.batchId });
   } catch (error) {
     // The cancel is on the record and is answered so: what could not be done now, the check does.
     log.warn('A cancelled batch was not moved on; the check will', { batchId: head.batchId, error });

@@ -1,11 +1,13 @@
 import type { Settings } from '../contract/settings.ts';
 import type { BatchRef } from '../domain/batch.ts';
 import { isEnded } from '../domain/batchStatus.ts';
+import { isRecent } from '../domain/isRecent.ts';
 import { newestSnapshot } from '../domain/snapshots.ts';
 import type { Ports, SnapshotRecord } from '../ports.ts';
 import type { ProjectCaller } from './authenticate.ts';
 import { type SignedFiles, signFiles, signResults } from './downloadBatch.ts';
 import { findBatch } from './getBatch.ts';
+import { settleWithin, WORKFLOW_PATIENCE_MS } from './settleWithin.ts';
 
 type Deps = Pick<Ports, 'batches' | 'snapshots' | 'files' | 'workflow' | 'clock' | 'log'> & { settings: Settings };
 
@@ -26,7 +28,7 @@ export async function downloadPartial(
   if (head.status === 'validating' || !head.plan) return 'not_yet';
   const record = await deps.snapshots.get(batchId);
   try {
-    await refresh(deps, head, record);
+    await settleWithin(refresh(deps, head, record), WORKFLOW_PATIENCE_MS);
   } catch (error) {
     // What is there is of more use than a failure; the next call tries again.
     deps.log.warn('No snapshot begun', { batchId, error: error instanceof Error ? error.name : typeof error });
@@ -49,7 +51,7 @@ async function refresh(
   const now = clock.now();
   const taken = record?.taken ?? 0;
   if (record) {
-    if (now - record.takenAt < settings.snapshots.refreshSeconds * 1000) return;
+    if (isRecent(record.takenAt, now, settings.snapshots.refreshSeconds * 1000)) return;
     const isReady = record.ready.some(({ snapshot }) => snapshot === taken);
     if (!isReady && (await workflow.describeSnapshot(batchId, taken)) === 'running') return;
   }

@@ -4,6 +4,7 @@ import type { BatchDetail, BatchHead, BatchRef } from '../domain/batch.ts';
 import { completionWindowMs } from '../domain/completionWindow.ts';
 import { ApiError } from '../domain/errors.ts';
 import type { Ports } from '../ports.ts';
+import { settleWithin, WORKFLOW_PATIENCE_MS } from './settleWithin.ts';
 
 type Deps = Pick<Ports, 'batches' | 'idempotency' | 'workflow' | 'clock' | 'ids' | 'log'> & { settings: Settings };
 export type BatchRecords = { head: BatchHead; detail: BatchDetail | undefined };
@@ -111,7 +112,9 @@ async function start({ workflow, log }: Deps, head: BatchHead): Promise<void> {
   if (head.status !== 'validating' || head.attempt !== 1) return;
   const { projectId, batchId } = head;
   try {
-    await workflow.startBatch({ projectId, batchId }, 1);
+    const started = workflow.startBatch({ projectId, batchId }, 1).then(() => undefined);
+    if ((await settleWithin(started, WORKFLOW_PATIENCE_MS)) === 'timed_out')
+      log.warn('the first execution is started slowly; the check looks after it', { batch_id: batchId });
   } catch (error) {
     log.warn('the first execution could not be started; the check will', {
       batch_id: batchId,

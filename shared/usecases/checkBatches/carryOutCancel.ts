@@ -1,4 +1,5 @@
 import type { BatchHead } from '../../domain/batch.ts';
+import { isRecent } from '../../domain/isRecent.ts';
 import { CANCEL_GRACE_MS, gatherCancelled } from '../gatherCancelled.ts';
 import type { CheckDeps, Look } from './look.ts';
 
@@ -13,9 +14,9 @@ export function isCancelPending(head: BatchHead): boolean {
  */
 export async function carryOutCancel(deps: CheckDeps, head: BatchHead): Promise<Look> {
   const { batches, clock } = deps;
-  const graceUntil = (head.enteredAt.cancelling ?? 0) + CANCEL_GRACE_MS;
-  if (clock.now() < graceUntil) {
-    await batches.setDue(head, graceUntil);
+  const cancelledAt = head.enteredAt.cancelling ?? 0;
+  if (isRecent(cancelledAt, clock.now(), CANCEL_GRACE_MS)) {
+    await batches.setDue(head, cancelledAt + CANCEL_GRACE_MS);
     return { did: 'unchanged' };
   }
   if ((await gatherCancelled(deps, head)) === 'under_way') return { did: 'unchanged' };

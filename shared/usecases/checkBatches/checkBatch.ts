@@ -2,6 +2,7 @@ import type { CheckReason } from '../../contract/checkView.ts';
 import { pauseAfterIdleAttempts } from '../../domain/attempts.ts';
 import type { BatchHead, BatchRef } from '../../domain/batch.ts';
 import { isEnded } from '../../domain/batchStatus.ts';
+import { isRecent } from '../../domain/isRecent.ts';
 import { announceEnd } from '../announceEnd.ts';
 import { carryOutCancel, isCancelPending } from './carryOutCancel.ts';
 import { expireBatch } from './expireBatch.ts';
@@ -33,7 +34,7 @@ export async function checkBatch(deps: CheckDeps, ref: BatchRef): Promise<Look> 
     if (control?.action !== 'stop') return expireBatch(deps, head);
   }
   // What was written to a moment ago is alive; Step Functions is asked about the others (10 to 15 calls a second).
-  if (now - head.updatedAt < lookAgainSeconds * 1000) return UNCHANGED;
+  if (isRecent(head.updatedAt, now, lookAgainSeconds * 1000)) return UNCHANGED;
   const execution = await workflow.describeBatch(head.batchId, head.attempt);
   return execution === 'running' ? UNCHANGED : recoverBatch(deps, head, execution);
 }
