@@ -15,6 +15,8 @@ const deps = {
   ...filePorts(environment.BUCKET_NAME),
   ...providerPorts(models, environment.MODEL_KEY_SECRETS, environment.SETTINGS),
   models,
+  // Kept from turn to turn while the sandbox is warm.
+  paces: new Map(),
 };
 
 export const handler = stepHandler('runShard', deps, (input, invocation) => runShard(deps, input, invocation));

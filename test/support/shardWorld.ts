@@ -1,5 +1,6 @@
 import { ulid } from 'ulid';
 import { createBatchStore } from '../../shared/adapters/dynamodb/batchStore.ts';
+import { createCircuitStore } from '../../shared/adapters/dynamodb/circuitStore.ts';
 import { createControlStore } from '../../shared/adapters/dynamodb/controlStore.ts';
 import { createShardStore } from '../../shared/adapters/dynamodb/shardStore.ts';
 import { createFileStore } from '../../shared/adapters/s3/fileStore.ts';
@@ -10,7 +11,15 @@ import type { BatchRef } from '../../shared/domain/batch.ts';
 import { decodeSegmentLine } from '../../shared/domain/lines/segment.ts';
 import { type ModelsFile, ModelsFileSchema } from '../../shared/domain/models.ts';
 import type { SegmentRef, ShardRange, ShardRecord } from '../../shared/domain/shard.ts';
-import type { Clock, FileStore, ModelCall, ModelProvider, ModelProviders, Ports } from '../../shared/ports.ts';
+import type {
+  CircuitStore,
+  Clock,
+  FileStore,
+  ModelCall,
+  ModelProvider,
+  ModelProviders,
+  Ports,
+} from '../../shared/ports.ts';
 import { createModelProviders } from '../../shared/providers/modelProviders.ts';
 import type { TurnDeps } from '../../shared/usecases/runShard/shardTurn.ts';
 import { startDynalite } from './dynalite.ts';
@@ -25,10 +34,25 @@ export async function startShardWorld() {
     batches: createBatchStore(table),
     controls: createControlStore(table),
     shards: createShardStore(table),
+    /** Of workers that know of each other's outages. */
+    circuits: (scope = ulid()) => scopedCircuits(createCircuitStore(table), scope),
     files: createFileStore({ client: s3.client, bucket: s3.bucket }),
   };
   return { ...stores, close: () => Promise.all([table.close(), s3.close()]) };
 }
+
+/** Models of the same name in other tests are other models. */
+function scopedCircuits(circuits: CircuitStore, scope: string): CircuitStore {
+  const own = (model: string) => `${scope} ${model}`;
+  return {
+    get: (model) => circuits.get(own(model)),
+    open: (model, ...rest) => circuits.open(own(model), ...rest),
+    takeProbe: (model, ...rest) => circuits.takeProbe(own(model), ...rest),
+    dropProbe: (model, ...rest) => circuits.dropProbe(own(model), ...rest),
+    close: (model, ...rest) => circuits.close(own(model), ...rest),
+  };
+}
+
 export type ShardWorld = Awaited<ReturnType<typeof startShardWorld>>;
 
 export type RunningBatch = { ref: BatchRef; ranges: ShardRange[]; step(shard?: number): StepInput<'runShard'> };
@@ -111,6 +135,8 @@ export function workerDeps(
     baseUrl?: string;
     simulator?: Record<string, unknown>;
     clock?: Clock;
+    /** By default it knows of nobody's outages but its own. */
+    circuits?: CircuitStore;
   } = {},
 ): Harness {
   const models = testModels(
@@ -127,6 +153,8 @@ export function workerDeps(
     controls: world.controls,
     shards: world.shards,
     files: world.files,
+    circuits: options.circuits ?? world.circuits(),
+    paces: new Map(),
     clock: options.clock ?? systemClock,
     ids: { ulid, secretBytes: (count) => new Uint8Array(count) },
     random: { next: Math.random },

@@ -51,6 +51,9 @@ async function expectEachLineOnce(batch: RunningBatch, lines: number) {
   return found;
 }
 
+/** Lines that are answered beside those that a test is about. */
+const OTHERS = 300;
+
 describe('running a shard', () => {
   it('ends every line once, with counts and usage, against the simulator', async () => {
     const batch = await aRunningBatch(world, chatLines(300));
@@ -102,13 +105,15 @@ describe('running a shard', () => {
       if (prompt === 'lost-model') return fault(404, {}, { code: 'model_not_found', message: 'x' });
       if (prompt === 'huge') return ok('x'.repeat(11 * 1024 * 1024));
       if (prompt === '302') return fault(302, { location: '/' });
-      return ok(`answer to ${prompt}`);
+      return { ...ok(`answer to ${prompt}`), afterMs: prompts.includes(prompt) ? 0 : 5 };
     });
     const lines = prompts.map((prompt) => chatLine(prompt, prompt === 'lost-model' ? { model: 'other' } : {}));
-    const batch = await aRunningBatch(world, lines);
-    await runShard(workerDeps(world, { baseUrl: server.baseUrl }), batch.step(), LONG);
+    // A fault is its line's own only where others are served after it: these are.
+    const batch = await aRunningBatch(world, [...lines, ...chatLines(OTHERS)]);
+    const worker = { inFlightStart: 4, inFlightMax: 4 };
+    await runShard(workerDeps(world, { baseUrl: server.baseUrl, worker }), batch.step(), LONG);
 
-    const { results } = await expectEachLineOnce(batch, prompts.length);
+    const { results } = await expectEachLineOnce(batch, prompts.length + OTHERS);
     const byId = new Map(results.map(({ json }) => [json.custom_id, json]));
     const error = (code: string, attempts: number, status?: number) => ({
       error: { code },
@@ -133,7 +138,7 @@ describe('running a shard', () => {
       keys.set(prompt, (keys.get(prompt) ?? new Set()).add(request.idempotencyKey));
     }
     expect([...keys.values()].every((used) => used.size === 1)).toBe(true);
-    expect(new Set([...keys.values()].map((used) => [...used][0])).size).toBe(prompts.length);
+    expect(new Set([...keys.values()].map((used) => [...used][0])).size).toBe(prompts.length + OTHERS);
     expect(server.requests.filter((request) => promptOf(request) === '500')).toHaveLength(5);
   });
 
@@ -359,7 +364,7 @@ describe('the end of a turn', () => {
   });
 
   it('keeps the attempts of unfinished lines over turns, with and without a commit', async () => {
-    const server = await modelServer(() => fault(503, { 'retry-after': '30' }));
+    const server = await modelServer(() => fault(409, { 'retry-after': '30' }));
     const batch = await aRunningBatch(world, chatLines(1));
     const deps = workerDeps(world, { baseUrl: server.baseUrl });
     let step = batch.step();

@@ -43,8 +43,9 @@ const SLOW_EPOCH_ANSWERS = 3;
 /** A call may begin this much early, so that timers that wake late do not slow the pace. */
 const SLACK_MS = 50;
 
-export function createCallPacer(): CallPacer {
-  let perSecond: number | undefined;
+/** `startPerSecond`: a pace that was found before. */
+export function createCallPacer(startPerSecond?: number): CallPacer {
+  let perSecond = startPerSecond;
   let dueAt = 0;
   let step = FIRST_STEP;
   let epoch = 0;

@@ -13,6 +13,11 @@ type FailurePolicy = {
   maxAttempts?: number;
   /** The server says that it has too much to do: the in-flight window is halved. */
   overload: boolean;
+  /**
+   * What it says of the model as a whole. `down`: it may be down; then it is not the line's fault, and no attempt of it.
+   * `up`: the model's server looked at the call.
+   */
+  model: 'up' | 'down' | 'unknown';
   /** What the line ends with when this was its last failure. */
   lineErrorCode: LineErrorCode;
   /** Label under which such calls are counted. */
@@ -20,22 +25,26 @@ type FailurePolicy = {
 };
 
 export const FAILURE_CAUSES = {
-  /** 429. */
-  rate_limited: policy('rate_limited', 'rate_limited', { retryable: true, countsAsAttempt: false, overload: true }),
+  /** 429. How many calls are in flight is not what is refused, but their rate. */
+  rate_limited: policy('rate_limited', 'rate_limited', { retryable: true, countsAsAttempt: false }),
   /** 503, and 529 as Anthropic and others answer it. */
-  overloaded: policy('model_unavailable', 'overloaded', { retryable: true, overload: true }),
+  overloaded: policy('model_unavailable', 'overloaded', { retryable: true, overload: true, model: 'down' }),
   /** Every other 5xx. */
-  server_error: policy('model_unavailable', 'server_error', { retryable: true }),
+  server_error: policy('model_unavailable', 'server_error', { retryable: true, model: 'down' }),
   /** 408: the server gave up waiting for us. */
-  request_timeout: policy('model_timeout', 'request_timeout', { retryable: true }),
+  request_timeout: policy('model_timeout', 'request_timeout', { retryable: true, model: 'down' }),
   /** 409 and 425: the server asks for the same request again, later. */
   try_again: policy('model_unavailable', 'try_again', { retryable: true }),
   /** Refused, reset, unresolvable: no HTTP answer came, or it broke off. */
-  network: policy('model_unavailable', 'network', { retryable: true }),
+  network: policy('model_unavailable', 'network', { retryable: true, model: 'down' }),
   /** Our own patience (`callTimeoutSeconds`) ended. */
-  timeout: policy('model_timeout', 'timeout', { retryable: true }),
+  timeout: policy('model_timeout', 'timeout', { retryable: true, model: 'down' }),
   /** 2xx whose body is no JSON, holds an error, or lacks what the endpoint answers. May be a hiccup of a proxy. */
-  invalid_response: policy('invalid_response', 'invalid_response', { retryable: true, maxAttempts: 3 }),
+  invalid_response: policy('invalid_response', 'invalid_response', {
+    retryable: true,
+    maxAttempts: 3,
+    model: 'unknown',
+  }),
   /** Other 4xx: the line itself is refused. */
   bad_request: policy('model_error', 'bad_request'),
   /** 3xx: never followed, since it could lead anywhere with the key in hand. */
@@ -53,7 +62,7 @@ export const FAILURE_CAUSES = {
 export type FailureCause = keyof typeof FAILURE_CAUSES;
 
 function policy(lineErrorCode: LineErrorCode, metric: string, rest: Partial<FailurePolicy> = {}): FailurePolicy {
-  return { retryable: false, countsAsAttempt: true, overload: false, ...rest, lineErrorCode, metric };
+  return { retryable: false, countsAsAttempt: true, overload: false, model: 'up', ...rest, lineErrorCode, metric };
 }
 
 /** The cause that an HTTP status stands for; undefined for 2xx. `body` is the parsed answer, where it is JSON. */

@@ -27,13 +27,22 @@ export function decideRetry(
   settings: RetrySettings,
   { now, deadline, random }: { now: number; deadline: number; random: { next(): number } },
 ): RetryDecision {
-  const policy = FAILURE_CAUSES[failed.cause];
-  if (!policy.retryable) return { retry: false, why: 'final' };
-  const maxAttempts = Math.min(settings.maxAttempts, policy.maxAttempts ?? settings.maxAttempts);
-  if (policy.countsAsAttempt && failed.attempts >= maxAttempts) return { retry: false, why: 'attempts' };
+  if (!FAILURE_CAUSES[failed.cause].retryable) return { retry: false, why: 'final' };
+  if (isUsedUp(failed, settings)) return { retry: false, why: 'attempts' };
   const pauseMs = boundRetryAfter(failed.retryAfterMs) + jitteredBackoffMs(failed.tries, settings, random);
   const at = now + Math.ceil(pauseMs);
   return at < deadline ? { retry: true, at } : { retry: false, why: 'deadline' };
+}
+
+/** The line has no attempt left after a failure of that kind. */
+export function isUsedUp(
+  { cause, attempts }: Pick<FailedTry, 'cause' | 'attempts'>,
+  settings: Pick<RetrySettings, 'maxAttempts'>,
+): boolean {
+  const policy = FAILURE_CAUSES[cause];
+  return (
+    policy.countsAsAttempt && attempts >= Math.min(settings.maxAttempts, policy.maxAttempts ?? settings.maxAttempts)
+  );
 }
 
 export function jitteredBackoffMs(

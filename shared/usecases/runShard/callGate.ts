@@ -3,7 +3,12 @@ import type { FailureCause } from '../../domain/retry/failureCauses.ts';
 import type { CalledLine } from './callLine.ts';
 
 /** A call of a model that is under way; gates know it again by its identity. */
-export type GatedCall = { readonly line: CalledLine; readonly beganAt: number };
+export type GatedCall = {
+  readonly line: CalledLine;
+  readonly beganAt: number;
+  /** Its fault was the line's own, not the model's: it uses up one of the line's attempts. */
+  blame(): void;
+};
 
 /** How it ended. Without a cause it succeeded; `called_off`: by us, which says nothing of the model. */
 export type GatedEnd = {

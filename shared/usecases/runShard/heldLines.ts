@@ -1,5 +1,5 @@
 import type { CalledLine, LineFailure } from './callLine.ts';
-import type { ModelLane } from './modelLane.ts';
+import type { ModelLane, Rejection } from './modelLane.ts';
 
 /** A line that this worker has read and not finished: ready, in flight or in a back-off. */
 export type HeldLine = CalledLine & {
@@ -13,7 +13,12 @@ export type HeldLine = CalledLine & {
   /** The newest failure: what the line ends with if the window ends before its next try. */
   failure?: LineFailure;
   readyAt: number;
+  /** It has its result, or is left for another turn. */
+  isOver?: boolean;
 };
+
+/** A lane that goes by a pace is closed most of the time, between two calls. */
+const SOON_MS = 1_000;
 
 /**
  * The lines in memory, by model. A line in a back-off holds no place in any window, only its bytes; there is room for
@@ -56,15 +61,22 @@ export class HeldLines {
 
   /** The line is finished, or left for another turn. */
   letGo(line: HeldLine): void {
+    line.isOver = true;
     this.#count--;
     this.#bytes -= line.weight;
   }
 
-  /** Lines that could be sent now, were there places in flight. */
+  /** Lines that could be sent now or in a moment, were there places in flight. */
   readyCount(now: number): number {
     let count = 0;
-    for (const lane of this.lanes.values()) if (lane.opensAt(now) <= now) count += lane.ready.length;
+    for (const lane of this.lanes.values()) if (lane.opensAt(now) <= now + SOON_MS) count += lane.ready.length;
     return count;
+  }
+
+  /** Why no line of any of these models can succeed, where that is so. */
+  rejectionOfAll(models: readonly string[]): Rejection | undefined {
+    const rejections = models.map((model) => this.lanes.get(model)?.rejected);
+    return rejections.every((rejection) => rejection !== undefined) ? rejections[0] : undefined;
   }
 
   backOff(line: HeldLine, until: number): void {

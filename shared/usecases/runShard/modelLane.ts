@@ -1,5 +1,5 @@
 import { FAILURE_CAUSES, type FailureCause } from '../../domain/retry/failureCauses.ts';
-import { createInFlightWindow, type InFlightWindow, type WindowTicket } from '../../domain/retry/inFlightWindow.ts';
+import type { InFlightWindow, WindowTicket } from '../../domain/retry/inFlightWindow.ts';
 import { boundRetryAfter, jitteredBackoffMs } from '../../domain/retry/retryClock.ts';
 import type { CallGate, GatedCall, GatedEnd } from './callGate.ts';
 
@@ -14,6 +14,8 @@ export type ModelLane<Line> = {
   readonly window: Pick<InFlightWindow, 'size' | 'inFlight'>;
   /** Set when the model's lines cannot succeed: they fail without a call. */
   readonly rejected: Rejection | undefined;
+  /** The next call is to tell whether the model is up at all. */
+  readonly probing: boolean;
   /** When the next call may begin, places in flight aside. Infinity: not before what `prepare` began has ended. */
   opensAt(now: number): number;
   canSend(now: number): boolean;
@@ -27,13 +29,15 @@ export type ModelLane<Line> = {
 export type Rejection = { cause: FailureCause; status?: number };
 
 export type LaneOptions = {
-  gates?: CallGate[];
-  start: number;
-  max: number;
+  /** In the order in which they are asked: one that is closed spares those behind it the work. */
+  gates?: (CallGate & { readonly probing?: boolean })[];
+  window: InFlightWindow;
   retryBaseMs: number;
   retryMaxMs: number;
   now(): number;
   random: { next(): number };
+  /** The turn is over: what was found out may be kept. */
+  onClose?(): void;
 };
 
 /**
@@ -42,25 +46,35 @@ export type LaneOptions = {
  */
 const FORBIDDEN_IN_A_ROW = 3;
 
+/**
+ * Refusals (429, 503 and the like) in a row, with no success in between, before the whole lane pauses. Of a server that
+ * lets some calls through, each refused line waits for its own `Retry-After` and the others go on at the model's pace.
+ */
+const REFUSALS_TO_PAUSE = 4;
+
 export function createModelLane<Line>(options: LaneOptions): ModelLane<Line> {
-  const { gates = [] } = options;
-  const window = createInFlightWindow(options);
+  const { gates = [], window } = options;
   const tickets = new Map<GatedCall, WindowTicket>();
   let pausedUntil = 0;
   let rejected: Rejection | undefined;
-  /** Halvings since the last success. */
+  /** Since the last success: refusals, and pauses for them. */
   let refusals = 0;
+  let pauses = 0;
+  let pausedAt = Number.NEGATIVE_INFINITY;
   let forbidden = 0;
 
   const opensAt = (now: number) => gates.reduce((at, gate) => Math.max(at, gate.opensAt(now)), pausedUntil);
 
-  const refused = (halved: boolean, retryAfterMs: number | undefined) => {
-    if (halved) refusals++;
+  const refused = ({ beganAt }: GatedCall, retryAfterMs: number | undefined) => {
+    refusals++;
+    if (refusals < REFUSALS_TO_PAUSE) return;
     const now = options.now();
     if (retryAfterMs !== undefined) pausedUntil = Math.max(pausedUntil, now + boundRetryAfter(retryAfterMs));
-    // Halved again and still refused, with nothing let through in between: a smaller window alone does not help.
-    else if (halved && refusals > 1)
-      pausedUntil = Math.max(pausedUntil, now + jitteredBackoffMs(refusals - 1, options, options.random));
+    // A call that had begun before the last pause says nothing of what came after it.
+    else if (beganAt > pausedAt) {
+      pausedAt = now;
+      pausedUntil = Math.max(pausedUntil, now + jitteredBackoffMs(++pauses, options, options.random));
+    }
   };
   const failed = (cause: FailureCause, status: number | undefined) => {
     if (cause === 'forbidden') forbidden++;
@@ -74,9 +88,19 @@ export function createModelLane<Line>(options: LaneOptions): ModelLane<Line> {
     get rejected() {
       return rejected;
     },
+    get probing() {
+      return gates.some((gate) => gate.probing);
+    },
     opensAt,
     canSend: (now) => window.hasRoom() && opensAt(now) <= now,
-    prepare: (now) => gates.flatMap((gate) => gate.prepare(now) ?? []),
+    prepare(now) {
+      const begun: Promise<void>[] = [];
+      for (const gate of gates) {
+        begun.push(...[gate.prepare(now) ?? []].flat());
+        if (gate.opensAt(now) > now) break;
+      }
+      return begun;
+    },
     began(call) {
       tickets.set(call, window.enter());
       for (const gate of gates) gate.began(call);
@@ -86,17 +110,19 @@ export function createModelLane<Line>(options: LaneOptions): ModelLane<Line> {
       if (ticket === undefined) return;
       tickets.delete(call);
       const { cause } = end;
-      const overload = cause !== undefined && cause !== 'called_off' && FAILURE_CAUSES[cause].overload;
-      const halved = window.leave(ticket, cause === undefined ? 'clean' : overload ? 'overloaded' : 'other');
+      const overloaded = cause !== undefined && cause !== 'called_off' && FAILURE_CAUSES[cause].overload;
+      window.leave(ticket, cause === undefined ? 'clean' : overloaded ? 'overloaded' : 'other');
       if (cause === undefined) {
         refusals = 0;
+        pauses = 0;
         forbidden = 0;
-      } else if (overload) refused(halved, end.retryAfterMs);
+      } else if (overloaded || cause === 'rate_limited') refused(call, end.retryAfterMs);
       if (cause !== undefined && cause !== 'called_off') failed(cause, end.status);
       for (const gate of gates) gate.ended(call, end);
     },
     async close() {
-      for (const gate of gates) await gate.close?.();
+      options.onClose?.();
+      await Promise.all(gates.map((gate) => gate.close?.()));
     },
   };
 }

@@ -1,7 +1,7 @@
 import type { Settings } from '../../contract/settings.ts';
 import type { ModelsFile } from '../../domain/models.ts';
 import { FAILURE_CAUSES, failureMessage } from '../../domain/retry/failureCauses.ts';
-import { decideRetry } from '../../domain/retry/retryClock.ts';
+import { decideRetry, isUsedUp } from '../../domain/retry/retryClock.ts';
 import type { Ports } from '../../ports.ts';
 import { AnswerSizes } from './answerSizes.ts';
 import type { GatedCall } from './callGate.ts';
@@ -38,8 +38,8 @@ export class ShardCalls {
   #keptAnswers = 0;
   /** Calls that failed, by the label of their cause: for the log. */
   readonly failures: Record<string, number> = {};
-  /** No try starts at this time or after it. */
-  deadline: number;
+  /** Its `deadline`: no try starts at that time or after it. */
+  readonly #control: { readonly deadline: number };
 
   constructor(
     deps: CallDeps,
@@ -48,7 +48,7 @@ export class ShardCalls {
       held: HeldLines;
       commits: ShardCommits;
       timeoutMs: number;
-      deadline: number;
+      control: { readonly deadline: number };
       /** An answer is taken for the largest that may come, until others were seen. */
       expectLargest: boolean;
     },
@@ -58,7 +58,7 @@ export class ShardCalls {
     this.#held = work.held;
     this.#commits = work.commits;
     this.#timeoutMs = work.timeoutMs;
-    this.deadline = work.deadline;
+    this.#control = work.control;
     this.#sizes = new AnswerSizes(deps.settings.limits.answerBytes, work.expectLargest);
   }
 
@@ -80,6 +80,7 @@ export class ShardCalls {
 
   /** Fills the windows. Answers what was started: each settles by itself, and never rejects for a model's sake. */
   send(now: number): Promise<void>[] {
+    const { worker } = this.#deps.settings;
     const started: Promise<void>[] = [];
     for (const lane of this.#held.lanes.values()) {
       if (lane.rejected && lane.ready.length > 0) {
@@ -89,9 +90,11 @@ export class ShardCalls {
       }
       if (lane.ready.length > 0) started.push(...lane.prepare(now));
       while (lane.canSend(now) && this.#hasRoom) {
-        const line = lane.ready.shift();
+        const line = lane.probing ? takeLeastTried(lane.ready) : lane.ready.shift();
         if (!line) break;
-        started.push(this.#call(lane, line));
+        const usedUp = line.failure && isUsedUp({ cause: line.failure.cause, attempts: line.attempts }, worker);
+        if (line.failure && usedUp) this.#finishFailed(line, line.failure);
+        started.push(usedUp ? Promise.resolve() : this.#call(lane, line));
       }
     }
     return started;
@@ -114,7 +117,7 @@ export class ShardCalls {
   }
 
   async #call(lane: ModelLane<HeldLine>, line: HeldLine): Promise<void> {
-    const call: GatedCall = { line, beganAt: this.#deps.clock.now() };
+    const call = { line, beganAt: this.#deps.clock.now(), blame: () => this.#useAttempt(line) };
     lane.began(call);
     const expectedBytes = this.#sizes.expected(line.call);
     this.#inFlight++;
@@ -152,14 +155,15 @@ export class ShardCalls {
   #retryOrFinish(line: HeldLine, newest: LineFailure): void {
     const failure = withLastAnswer(newest, line);
     const { cause, retryAfterMs } = failure;
-    const { metric, countsAsAttempt } = FAILURE_CAUSES[cause];
+    const { metric, countsAsAttempt, model } = FAILURE_CAUSES[cause];
     this.failures[metric] = (this.failures[metric] ?? 0) + 1;
     line.tries++;
-    if (countsAsAttempt) line.attempts++;
+    // Whether a fault that may be the model's is held against the line, the lane's circuit says.
+    if (countsAsAttempt && model !== 'down') line.attempts++;
     const decision = decideRetry(
       { cause, attempts: line.attempts, tries: line.tries, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) },
       this.#deps.settings.worker,
-      { now: this.#deps.clock.now(), deadline: this.deadline, random: this.#deps.random },
+      { now: this.#deps.clock.now(), deadline: this.#control.deadline, random: this.#deps.random },
     );
     if (!decision.retry) {
       this.#finishFailed(line, failure);
@@ -168,6 +172,12 @@ export class ShardCalls {
     this.#keep(line, failure);
     this.#commits.setAttempts(line.index, line.attempts);
     this.#held.backOff(line, decision.at);
+  }
+
+  #useAttempt(line: HeldLine): void {
+    if (line.isOver) return;
+    line.attempts++;
+    this.#commits.setAttempts(line.index, line.attempts);
   }
 
   #keep(line: HeldLine, failure: LineFailure): void {
@@ -187,6 +197,17 @@ export class ShardCalls {
     this.#letGo(line);
     this.#commits.add(failedCallEntry(this.#batchId, line, failure));
   }
+}
+
+/** The line that a probe is made with: the least likely to be what brings the model down. */
+function takeLeastTried(ready: HeldLine[]): HeldLine | undefined {
+  const burden = ({ attempts, failure }: HeldLine) => 2 * attempts + (failure ? 1 : 0);
+  let least = 0;
+  ready.forEach((line, at) => {
+    const best = ready[least];
+    if (best && burden(line) < burden(best)) least = at;
+  });
+  return ready.splice(least, 1)[0];
 }
 
 function keptOf({ failure }: HeldLine): number {

@@ -1,4 +1,3 @@
-import type { Settings } from '../../contract/settings.ts';
 import type { BatchHead } from '../../domain/batch.ts';
 import type { Control } from '../../domain/control.ts';
 import type { PhysicalLine } from '../../domain/lines/lineReader.ts';
@@ -7,8 +6,10 @@ import type { ModelsFile } from '../../domain/models.ts';
 import type { ShardRange, ShardRecord } from '../../domain/shard.ts';
 import { ATTEMPTS_OF_A_KILLER, type Caution, cautionAfter, deathsAfterCommit } from '../../domain/workerDeaths.ts';
 import type { Invocation, Ports } from '../../ports.ts';
-import { type HeldLine, HeldLines } from './heldLines.ts';
-import { createModelLane, type ModelLane } from './modelLane.ts';
+import { ControlWatch } from './controlWatch.ts';
+import { failRejected } from './failRejected.ts';
+import { HeldLines } from './heldLines.ts';
+import { type LaneDeps, openLane } from './openLane.ts';
 import { givenUpEntry, prepareLine } from './prepareLine.ts';
 import { ShardCalls } from './shardCalls.ts';
 import { ShardCommits } from './shardCommits.ts';
@@ -16,11 +17,11 @@ import { ShardReader } from './shardReader.ts';
 import { planTurn, type TurnPlan } from './turnClock.ts';
 import { createWakeUp, type WakeUp } from './wakeUp.ts';
 
-export type TurnDeps = Pick<Ports, 'batches' | 'controls' | 'shards' | 'files' | 'clock' | 'ids' | 'random' | 'log'> & {
-  providers: Ports['models'];
-  models: ModelsFile;
-  settings: Settings;
-};
+export type TurnDeps = Pick<Ports, 'batches' | 'controls' | 'shards' | 'files'> &
+  LaneDeps & {
+    providers: Ports['models'];
+    models: ModelsFile;
+  };
 
 export type TurnContext = {
   head: BatchHead;
@@ -39,13 +40,6 @@ export type TurnEnd =
 const MAX_IDLE_MS = 20_000;
 /** Lines in memory for each place in flight: most of them in a back-off. */
 const HELD_PER_PLACE = 4;
-
-/**
- * After a stop no call is begun, and those in flight have this long to end: they are paid for either way. Between the
- * moment of the stop and the sealing of the shards lie 15 s (`settleSeconds`): 10 until the slowest worker has seen it
- * (`controlEverySeconds`), these, and 2 for the commit.
- */
-const LET_END_MS = 3_000;
 
 const NEVER = Number.POSITIVE_INFINITY;
 
@@ -67,11 +61,9 @@ export class ShardTurn {
   /** Lines that may yet be taken in this turn. */
   #linesLeft: number;
   #loading = false;
-  #polling = false;
-  #nextPollAt: number;
-  #stopped = false;
-  /** When the calls in flight are called off, once it has stopped. */
-  #callOffAt = NEVER;
+  readonly #control: ControlWatch;
+  /** The batch is being failed: none of its models will have us. */
+  #failing: Promise<void> | undefined;
   #fault: { error: unknown } | undefined;
 
   constructor(deps: TurnDeps, context: TurnContext, invocation: Invocation) {
@@ -102,17 +94,18 @@ export class ShardTurn {
     });
     const { inFlightMax, inFlightBytes } = worker;
     const room = { lines: caution.linesAtOnce ?? inFlightMax * HELD_PER_PLACE, bytes: inFlightBytes };
-    this.#held = new HeldLines(room, () => this.#makeLane());
+    this.#control = new ControlWatch(deps, head.batchId, { control, everyMs: worker.controlEverySeconds * 1000 });
+    const { callTimeoutMs: timeoutMs } = this.#plan;
+    this.#held = new HeldLines(room, (model) => openLane(deps, model, timeoutMs));
     this.#calls = new ShardCalls(deps, {
       batchId: head.batchId,
       held: this.#held,
       commits: this.#commits,
-      timeoutMs: this.#plan.callTimeoutMs,
-      deadline: control.deadline,
+      timeoutMs,
+      control: this.#control,
       expectLargest: caution.expectLargest,
     });
     this.#wake = createWakeUp(clock);
-    this.#nextPollAt = clock.now() + worker.controlEverySeconds * 1000;
   }
 
   /** Calls that failed, by cause. */
@@ -125,6 +118,7 @@ export class ShardTurn {
     try {
       end = await this.#loop();
       if (end.kind !== 'lost') await this.#commits.flush();
+      await this.#failing;
     } catch (error) {
       // What was paid for is kept, if it can be.
       await this.#commits.flush().catch(() => this.#deps.log.warn('results not committed'));
@@ -149,28 +143,24 @@ export class ShardTurn {
     await this.#deps.shards.release(head.batchId, range.shard, record.epoch, { attempts: unsavedAttempts, idle });
   }
 
-  #makeLane(): ModelLane<HeldLine> {
-    const { clock, random, settings } = this.#deps;
-    const { inFlightStart: start, inFlightMax: max, retryBaseMs, retryMaxMs } = settings.worker;
-    return createModelLane({ start, max, retryBaseMs, retryMaxMs, now: () => clock.now(), random });
-  }
-
   async #loop(): Promise<TurnEnd> {
     for (;;) {
       if (this.#fault) throw this.#fault.error;
       if (this.#commits.lost) return { kind: 'lost' };
       const now = this.#deps.clock.now();
       const remainingMs = this.#invocation.remainingMs();
-      const late = now >= this.#calls.deadline;
-      const open = !this.#stopped && !late && remainingMs > this.#plan.drainMs;
+      const control = this.#control;
+      this.#failWhereAllAreRejected();
+      const late = now >= control.deadline;
+      const open = !control.stopped && !late && remainingMs > this.#plan.drainMs;
       if (open) this.#readAndSend(now);
-      else if (late && !this.#stopped) this.#calls.endTried();
-      if (now >= this.#callOffAt || remainingMs <= this.#plan.reserveMs) this.#calls.callOff();
+      else if (late && !control.stopped) this.#calls.endTried();
+      if (now >= control.callOffAt || remainingMs <= this.#plan.reserveMs) this.#calls.callOff();
       if (!this.#commits.busy && this.#commits.isDue(now)) this.#watch(this.#commits.start());
-      if (!this.#polling && now >= this.#nextPollAt) this.#poll();
+      if (now >= control.dueAt) this.#watch(control.poll());
 
       if (this.#calls.inFlight === 0 && !this.#loading) {
-        if (this.#stopped) return { kind: 'stopped' };
+        if (control.stopped) return { kind: 'stopped' };
         if (late) return { kind: 'deadline' };
         if (!open) return { kind: 'out_of_time' };
         if (this.#held.count === 0 && this.#reader.ended) return { kind: 'done' };
@@ -187,9 +177,9 @@ export class ShardTurn {
     const { drainMs, reserveMs } = this.#plan;
     return Math.min(
       this.#commits.busy ? NEVER : this.#commits.dueAt,
-      this.#polling ? NEVER : this.#nextPollAt,
-      open ? Math.min(this.#held.nextSendAt(now), this.#calls.deadline, now + remainingMs - drainMs) : NEVER,
-      this.#calls.calledOff ? NEVER : Math.min(this.#callOffAt, now + remainingMs - reserveMs),
+      this.#control.dueAt,
+      open ? Math.min(this.#held.nextSendAt(now), this.#control.deadline, now + remainingMs - drainMs) : NEVER,
+      this.#calls.calledOff ? NEVER : Math.min(this.#control.callOffAt, now + remainingMs - reserveMs),
     );
   }
 
@@ -227,35 +217,22 @@ export class ShardTurn {
     else this.#commits.add(prepared.entry);
   }
 
+  #failWhereAllAreRejected(): void {
+    const { head } = this.#context;
+    const models = head.plan?.models;
+    if (this.#failing || this.#control.stopped || !models) return;
+    const rejection = this.#held.rejectionOfAll(models);
+    if (!rejection) return;
+    this.#control.stop();
+    this.#failing = failRejected(this.#deps, head, rejection);
+    this.#watch(this.#failing);
+  }
+
   #load(): void {
     this.#loading = true;
     this.#watch(
       this.#reader.load().finally(() => {
         this.#loading = false;
-      }),
-    );
-  }
-
-  #poll(): void {
-    const { controls, clock, settings, log } = this.#deps;
-    const { batchId } = this.#context.head;
-    this.#polling = true;
-    const polled = controls.get(batchId).then(
-      (control) => {
-        if (control?.action === 'stop' && !this.#stopped) {
-          this.#stopped = true;
-          this.#callOffAt = clock.now() + LET_END_MS;
-        }
-        this.#calls.deadline = control?.deadline ?? this.#calls.deadline;
-      },
-      // The next look is near, and stopping a batch does not hang on this one.
-      (error: unknown) =>
-        log.warn('control not read', { batchId, error: error instanceof Error ? error.name : typeof error }),
-    );
-    this.#watch(
-      polled.finally(() => {
-        this.#polling = false;
-        this.#nextPollAt = clock.now() + settings.worker.controlEverySeconds * 1000;
       }),
     );
   }

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { createInFlightWindow } from '../../../shared/domain/retry/inFlightWindow.ts';
 import { initialBitmap, isBitSet, setBit } from '../../../shared/domain/shard.ts';
 import type { FileStore } from '../../../shared/ports.ts';
 import type { GatedCall, GatedEnd } from '../../../shared/usecases/runShard/callGate.ts';
@@ -37,42 +38,61 @@ describe('the time of a turn', () => {
 });
 
 describe('a model lane', () => {
-  const options = { start: 8, max: 8, retryBaseMs: 1_000, retryMaxMs: 60_000, random: { next: () => 0.5 } };
+  const NOW = 1_000;
+  const lane = () =>
+    createModelLane({
+      ...{ retryBaseMs: 1_000, retryMaxMs: 60_000, random: { next: () => 0.5 }, now: () => NOW },
+      window: createInFlightWindow({ start: 8, max: 8 }),
+    });
 
-  const call = (lane: ModelLane<unknown>, end: GatedEnd) => {
-    const begun = { line: {}, beganAt: 0 } as GatedCall;
+  const call = (lane: ModelLane<unknown>, end: GatedEnd, beganAt = NOW) => {
+    const begun = { line: {}, beganAt } as GatedCall;
     lane.began(begun);
     lane.ended(begun, end);
   };
+  const refuse = (lane: ModelLane<unknown>, times: number, retryAfterMs?: number, beganAt?: number) => {
+    for (let time = 0; time < times; time++) call(lane, { cause: 'rate_limited', retryAfterMs }, beganAt);
+  };
 
-  it('sends nothing until the Retry-After is over', () => {
-    const lane = createModelLane({ ...options, now: () => 1_000 });
-    call(lane, { cause: 'rate_limited', retryAfterMs: 5_000 });
-    expect(lane.canSend(5_999)).toBe(false);
-    expect(lane.canSend(6_000)).toBe(true);
+  it('goes on where a call is refused now and then, whatever the Retry-After says', () => {
+    const one = lane();
+    for (let round = 0; round < 5; round++) {
+      refuse(one, 3, 5_000);
+      call(one, {});
+    }
+    expect(one.canSend(NOW)).toBe(true);
   });
 
-  it('pauses by itself when it is refused again and again with no success in between', () => {
-    const lane = createModelLane({ ...options, now: () => 0 });
-    const refuse = () => call(lane, { cause: 'rate_limited' });
-    refuse();
-    expect(lane.opensAt(0)).toBe(0);
-    refuse();
-    expect(lane.opensAt(0)).toBe(500);
-    refuse();
-    expect(lane.opensAt(0)).toBe(1_000);
-    call(lane, {});
-    refuse();
-    expect(lane.opensAt(0)).toBe(1_000);
+  it('sends nothing until the Retry-After is over, once several in a row are refused', () => {
+    const one = lane();
+    refuse(one, 4, 5_000);
+    expect(one.canSend(5_999)).toBe(false);
+    expect(one.canSend(6_000)).toBe(true);
+  });
+
+  it('pauses by itself when it is refused again and again with no success in between, ever longer', () => {
+    const one = lane();
+    refuse(one, 3);
+    expect(one.opensAt(NOW)).toBe(0);
+    refuse(one, 1);
+    expect(one.opensAt(NOW)).toBe(NOW + 500);
+    // Calls that were in flight with it.
+    refuse(one, 20);
+    expect(one.opensAt(NOW)).toBe(NOW + 500);
+    refuse(one, 1, undefined, NOW + 500);
+    expect(one.opensAt(NOW)).toBe(NOW + 1_000);
+    call(one, {});
+    refuse(one, 3);
+    expect(one.opensAt(NOW)).toBe(NOW + 1_000);
   });
 
   it('is rejected by one 401 or a missing model, by 403 only three times in a row', () => {
     const fail = (...causes: ('unauthorized' | 'forbidden' | 'model_missing' | 'succeed')[]) => {
-      const lane = createModelLane({ ...options, now: () => 0 });
+      const one = lane();
       for (const cause of causes)
-        if (cause === 'succeed') call(lane, {});
-        else call(lane, { cause, status: 400 });
-      return lane.rejected?.cause;
+        if (cause === 'succeed') call(one, {});
+        else call(one, { cause, status: 400 });
+      return one.rejected?.cause;
     };
     expect(fail('unauthorized')).toBe('unauthorized');
     expect(fail('model_missing')).toBe('model_missing');

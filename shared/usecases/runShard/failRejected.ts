@@ -1,0 +1,20 @@
+import type { BatchRef } from '../../domain/batch.ts';
+import { FAILURE_CAUSES, failureMessage } from '../../domain/retry/failureCauses.ts';
+import type { Ports } from '../../ports.ts';
+import type { Rejection } from './modelLane.ts';
+
+/**
+ * Every model that the batch names is refused to us: no line can succeed, so it ends now. What has a result keeps it;
+ * lines that were not run say that the batch failed. The other workers see the stop.
+ */
+export async function failRejected(
+  { batches, controls, clock, log }: Pick<Ports, 'batches' | 'controls' | 'clock' | 'log'>,
+  { projectId, batchId }: BatchRef,
+  { cause, status }: Rejection,
+): Promise<void> {
+  const reason = FAILURE_CAUSES[cause].lineErrorCode;
+  const message = `${failureMessage(cause, status === undefined ? {} : { status })} The batch has no other model.`;
+  log.warn('batch failed: its models are refused', { batchId, reason });
+  await batches.fixOutcome({ projectId, batchId }, { kind: 'failed', reason, message, fixedAt: clock.now() });
+  await controls.stop(batchId, 'failed');
+}
