@@ -42,7 +42,11 @@ export function drawRecords(): string {
         keys.circuit('<model>'),
         'a model that is down as a whole: failures, when it is tried again, who tries',
       ),
-      row('call shares', keys.callShares('<model>'), 'a model with limits: how far each project has taken its share'),
+      row(
+        'call shares',
+        keys.callShares('<model>', 0),
+        'a model with limits: how far its time is taken, and each batch’s part; more records, by number, for high rates',
+      ),
       row('upload', keys.upload(REF.projectId, '<file>'), 'size, type and expiry of what was promised'),
     ],
   );

@@ -168,6 +168,7 @@ export const functions = {
     memoryMb: 512,
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME'],
     rights: { table: ['get', 'query', 'update'], files: { read: ['shards'], write: ['shards'] } },
+    models: true,
   },
   'workflow/runShard': {
     timeoutSeconds: LONGEST_SECONDS,

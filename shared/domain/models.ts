@@ -31,6 +31,18 @@ const SimulatorProvider = z.strictObject({
   dimensions: z.int().positive().max(4096).default(64),
 });
 
+/** What the model takes, over all workers of all batches; what is not set is found out call by call. */
+const ModelLimits = z
+  .strictObject({
+    requests_per_minute: z.int().positive().optional(),
+    /** Of prompts and answers together. */
+    tokens_per_minute: z.int().positive().optional(),
+    calls_in_flight: z.int().positive().optional(),
+  })
+  .refine((limits) => Object.keys(limits).length > 0, {
+    error: 'sets no limit; one of "requests_per_minute", "tokens_per_minute" and "calls_in_flight" is needed',
+  });
+
 export const ModelsFileSchema = z
   .strictObject({
     $schema: z.string().optional(),
@@ -43,6 +55,7 @@ export const ModelsFileSchema = z
         /** The provider's own name for it. */
         model: Name,
         endpoints: z.array(z.enum(MODEL_ENDPOINTS)).min(1),
+        limits: ModelLimits.optional(),
       }),
     ),
     /** By agent id; `"*"` is the agent for any other id. */

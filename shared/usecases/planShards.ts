@@ -3,8 +3,10 @@ import type { Settings } from '../contract/settings.ts';
 import type { StepInput, StepOutput } from '../contract/steps.ts';
 import type { BatchHead, BatchRef, Plan, Usage } from '../domain/batch.ts';
 import { isEnded } from '../domain/batchStatus.ts';
+import type { ModelsFile } from '../domain/models.ts';
 import { objectKeys } from '../domain/objectKeys.ts';
 import { decideOutcome } from '../domain/outcome.ts';
+import { workersOfBatch } from '../domain/retry/workersOfBatch.ts';
 import type { FileStore, Invocation, Ports } from '../ports.ts';
 import { readPlan } from './readPlan.ts';
 
@@ -25,7 +27,10 @@ export class NoProgress extends Error {
  * records. Nothing left, stopped or too late: on to Finalize.
  */
 export async function planShards(
-  deps: Pick<Ports, 'batches' | 'controls' | 'shards' | 'files' | 'clock' | 'log'> & { settings: Settings },
+  deps: Pick<Ports, 'batches' | 'controls' | 'shards' | 'files' | 'clock' | 'log'> & {
+    settings: Settings;
+    models: ModelsFile;
+  },
   input: StepInput<'planShards'>,
   _invocation?: Invocation,
 ): Promise<StepOutput<'planShards'>> {
@@ -69,7 +74,10 @@ export async function planShards(
     ...run,
     next: 'process',
     key: objectKeys.mapInput(ref, attempt, round),
-    maxConcurrency: Math.min(left, deps.settings.shards.maxWorkers),
+    maxConcurrency: Math.min(
+      left,
+      workersOfBatch(plan, deps.models, { ...deps.settings.shards, ...deps.settings.worker }),
+    ),
   };
 }
 

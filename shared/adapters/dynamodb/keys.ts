@@ -37,7 +37,8 @@ export const keys = {
   idempotency: (projectId: string, idempotencyKey: string) =>
     key(`IDEMPOTENCY#${projectId}#${createHash('sha256').update(idempotencyKey).digest('hex')}`, 'IDEMPOTENCY'),
   circuit: (model: string) => key(`MODEL#${model}`, 'CIRCUIT'),
-  callShares: (model: string) => key(`MODEL#${model}`, 'SHARES'),
+  /** By number first: each is a partition of its own. */
+  callShares: (model: string, record: number) => key(`SHARES#${record}#${model}`, 'SHARES'),
   upload: (projectId: string, fileId: string) => key(`UPLOAD#${projectId}#${fileId}`, 'UPLOAD'),
 };
 
