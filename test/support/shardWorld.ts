@@ -1,5 +1,6 @@
 import { ulid } from 'ulid';
 import { createBatchStore } from '../../shared/adapters/dynamodb/batchStore.ts';
+import { createCallShareStore } from '../../shared/adapters/dynamodb/callShareStore.ts';
 import { createCircuitStore } from '../../shared/adapters/dynamodb/circuitStore.ts';
 import { createControlStore } from '../../shared/adapters/dynamodb/controlStore.ts';
 import { createShardStore } from '../../shared/adapters/dynamodb/shardStore.ts';
@@ -33,6 +34,7 @@ export async function startShardWorld() {
   const stores = {
     batches: createBatchStore(table),
     controls: createControlStore(table),
+    callShares: createCallShareStore(table),
     shards: createShardStore(table),
     /** Of workers that know of each other's outages. */
     circuits: (scope = ulid()) => scopedCircuits(createCircuitStore(table), scope),
@@ -154,6 +156,7 @@ export function workerDeps(
     shards: world.shards,
     files: world.files,
     circuits: options.circuits ?? world.circuits(),
+    callShares: world.callShares,
     paces: new Map(),
     clock: options.clock ?? systemClock,
     ids: { ulid, secretBytes: (count) => new Uint8Array(count) },

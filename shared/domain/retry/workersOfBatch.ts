@@ -14,12 +14,12 @@ const CALLS_IN_FLIGHT_A_WORKER = 8;
  * say here: who has a small part waits for it.
  */
 export function workersOfBatch(
-  plan: { shards: number; models?: readonly string[] | undefined },
+  plan: { shards: number; models?: readonly string[] | undefined } | undefined,
   file: ModelsFile,
   { maxWorkers, inFlightMax }: { maxWorkers: number; inFlightMax: number },
 ): number {
-  const most = Math.max(1, Math.min(plan.shards, maxWorkers));
-  if (!plan.models || plan.models.length === 0) return most;
+  const most = Math.max(1, Math.min(plan?.shards ?? maxWorkers, maxWorkers));
+  if (!plan?.models || plan.models.length === 0) return most;
   const fed = plan.models.map((name) => workersFed(findModel(file, name)?.limits ?? {}, inFlightMax));
   return Math.min(
     most,

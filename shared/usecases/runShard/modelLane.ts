@@ -14,6 +14,8 @@ export type ModelLane<Line> = {
   readonly window: Pick<InFlightWindow, 'size' | 'inFlight'>;
   /** Set when the model's lines cannot succeed: they fail without a call. */
   readonly rejected: Rejection | undefined;
+  /** The model asked for a pause until then. */
+  readonly pausedUntil: number;
   /** The next call is to tell whether the model is up at all. */
   readonly probing: boolean;
   /** When the next call may begin, places in flight aside. Infinity: not before what `prepare` began has ended. */
@@ -87,6 +89,9 @@ export function createModelLane<Line>(options: LaneOptions): ModelLane<Line> {
     window,
     get rejected() {
       return rejected;
+    },
+    get pausedUntil() {
+      return pausedUntil;
     },
     get probing() {
       return gates.some((gate) => gate.probing);

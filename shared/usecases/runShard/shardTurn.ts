@@ -96,7 +96,7 @@ export class ShardTurn {
     const room = { lines: caution.linesAtOnce ?? inFlightMax * HELD_PER_PLACE, bytes: inFlightBytes };
     this.#control = new ControlWatch(deps, head.batchId, { control, everyMs: worker.controlEverySeconds * 1000 });
     const { callTimeoutMs: timeoutMs } = this.#plan;
-    this.#held = new HeldLines(room, (model) => openLane(deps, model, timeoutMs));
+    this.#held = new HeldLines(room, (model) => openLane(deps, model, { head, callTimeoutMs: timeoutMs }));
     this.#calls = new ShardCalls(deps, {
       batchId: head.batchId,
       held: this.#held,
