@@ -167,7 +167,11 @@ export const functions = {
     timeoutSeconds: 300,
     memoryMb: 512,
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME'],
-    rights: { table: ['get', 'query', 'update'], files: { read: ['shards'], write: ['shards'] } },
+    // It looks whether the input is still the one that was validated.
+    rights: {
+      table: ['get', 'query', 'update'],
+      files: { read: ['shards', 'uploads', 'inputs'], write: ['shards'] },
+    },
     models: true,
   },
   'workflow/runShard': {

@@ -8,6 +8,7 @@ import type { Invocation, Ports } from '../ports.ts';
 import { announceEnd } from './announceEnd.ts';
 import { FinalizeCheckpointSchema, handOverClock, loadCheckpoint, saveCheckpoint } from './finalizeBatch/checkpoint.ts';
 import { endBatch } from './finalizeBatch/endBatch.ts';
+import { mergeByInput } from './finalizeBatch/mergeByInput.ts';
 import { mergeResults } from './finalizeBatch/mergeResults.ts';
 import { openFiles } from './finalizeBatch/openFiles.ts';
 import type { ResultFile } from './finalizeBatch/resultFile.ts';
@@ -65,7 +66,8 @@ export async function finalizeBatch(
   // Where the merge starts anew, so does the index.
   const lines = new LineIndexWriter(progress === saved?.progress ? saved.lines : undefined);
   try {
-    const merged = await mergeResults({
+    const merge = gathering.planGone || gathering.invalidGone ? mergeByInput : mergeResults;
+    const merged = await merge({
       deps,
       head,
       outcome: gathering.outcome,
@@ -73,6 +75,7 @@ export async function finalizeBatch(
       errors,
       lines,
       withoutKept: gathering.keptGone,
+      withoutInvalid: gathering.invalidGone,
       progress,
       maxLineBytes: deps.settings.limits.lineBytes,
       isTimeOver,

@@ -7,7 +7,7 @@ import type { ModelsFile } from '../domain/models.ts';
 import { objectKeys } from '../domain/objectKeys.ts';
 import { decideOutcome } from '../domain/outcome.ts';
 import { workersOfBatch } from '../domain/retry/workersOfBatch.ts';
-import type { FileStore, Invocation, Ports } from '../ports.ts';
+import { FileChanged, FileMissing, type FileStore, type Invocation, type Ports } from '../ports.ts';
 import { readPlan } from './readPlan.ts';
 
 /** Rounds in a row in which workers got nowhere, before the step fails: then the map itself does not work. */
@@ -48,6 +48,7 @@ export async function planShards(
     throw new Error(`Batch ${batchId} has no plan`);
   }
 
+  await requireInput(deps, head);
   const found = await readRecords(deps, batchId);
   const kept = plan.kept ?? 0;
   const counts = {
@@ -79,6 +80,14 @@ export async function planShards(
       workersOfBatch(plan, deps.models, { ...deps.settings.shards, ...deps.settings.worker }),
     ),
   };
+}
+
+/** Without it every worker would fail, round after round: the batch ends with what it has (`failBatch.ts`). */
+async function requireInput({ files }: Pick<Ports, 'files'>, { batchId, input, plan }: BatchHead): Promise<void> {
+  if (!input || !plan?.runnable) return;
+  const info = await files.info(input.key);
+  if (!info) throw new FileMissing(`The input of ${batchId} is gone`);
+  if (info.etag !== input.etag) throw new FileChanged(`The input of ${batchId} has changed`);
 }
 
 type Found = {

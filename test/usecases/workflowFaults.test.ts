@@ -8,7 +8,13 @@ import { finalizeBatch } from '../../shared/usecases/finalizeBatch.ts';
 import { makeBatch } from '../../shared/usecases/makeBatch.ts';
 import { WORKFLOW_PATIENCE_MS } from '../../shared/usecases/settleWithin.ts';
 import { snapshotBatch } from '../../shared/usecases/snapshotBatch.ts';
-import { type BatchWorld, createTestBatch, headOf, startBatchWorld } from '../support/batchWorld.ts';
+import {
+  type BatchWorld,
+  createTestBatch,
+  headOf,
+  type RecordingWorkflow,
+  startBatchWorld,
+} from '../support/batchWorld.ts';
 import { aHead } from '../support/records.ts';
 import { commitSegments, layDown } from '../support/runBatch.ts';
 
@@ -43,7 +49,7 @@ async function inTheMap(): Promise<BatchHead> {
 type Fault = 'refused' | 'answer lost' | 'vanishes';
 function withFault(method: 'startBatch' | 'startNotification' | 'startSnapshot', fault: Fault): BatchWorld {
   let met = false;
-  const workflow = Object.assign(Object.create(world.workflow) as Workflow, {
+  const workflow = Object.assign(Object.create(world.workflow) as RecordingWorkflow, {
     async [method](...args: Parameters<Workflow['startBatch']>) {
       if (met) return world.workflow[method](...args);
       met = true;
@@ -56,7 +62,7 @@ function withFault(method: 'startBatch' | 'startNotification' | 'startSnapshot',
       return started;
     },
   });
-  return { ...world, workflow } as BatchWorld;
+  return { ...world, workflow };
 }
 
 describe.each<Fault>(['refused', 'answer lost', 'vanishes'])('where the start of an execution is "%s"', (fault) => {

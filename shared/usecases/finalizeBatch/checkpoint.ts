@@ -11,6 +11,9 @@ const GatheringSchema = z.object({
   usage: UsageSchema,
   /** The results that a retry was to take over are gone. */
   keptGone: z.boolean(),
+  /** Gone from the bucket: the plan, the segment of the bad lines. */
+  planGone: z.boolean(),
+  invalidGone: z.boolean(),
 });
 export type Gathering = z.infer<typeof GatheringSchema>;
 

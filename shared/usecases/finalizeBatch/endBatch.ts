@@ -36,7 +36,7 @@ export async function endBatch(deps: Deps, gathered: Gathered): Promise<BatchHea
   const { head, attempt, gathering, progress } = gathered;
   const { completed, failed } = progress;
   const kept = gathering.keptGone ? 0 : (head.plan?.kept ?? 0);
-  await checkCounts(deps, head, kept, progress);
+  await checkCounts(deps, head, kept, gathering, progress);
 
   const output = await gathered.output.complete();
   const errors = await gathered.errors.complete();
@@ -85,10 +85,21 @@ function endOf(head: BatchHead, { outcome }: Gathering): EndedStatus {
 }
 
 /** Each line ends in exactly one place: as many were written as the plan's shards, its bad lines and the kept are. */
-async function checkCounts(deps: Deps, head: BatchHead, kept: number, { completed, failed }: Progress): Promise<void> {
-  const { plan } = head;
+async function checkCounts(
+  deps: Deps,
+  head: BatchHead,
+  kept: number,
+  { planGone, invalidGone }: Gathering,
+  { completed, failed }: Progress,
+): Promise<void> {
+  const { plan, input } = head;
   let expected = (plan?.invalid?.lines ?? 0) + kept;
-  if (plan) for await (const { runnable } of readPlan(deps, plan)) expected += runnable;
+  if (plan && (planGone || invalidGone)) {
+    // Where the input is gone as well, or validation had failed, what there is is all that can be known.
+    const isThere = input && (await deps.files.info(input.key))?.etag === input.etag;
+    if (!isThere || (plan.shards === 0 && plan.runnable > 0)) return;
+    expected += plan.runnable;
+  } else if (plan) for await (const { runnable } of readPlan(deps, plan)) expected += runnable;
   if (completed + failed !== expected) {
     throw new ResultsInconsistent(
       `Batch ${head.batchId} has ${expected} lines, but ${completed} results and ${failed} failures were gathered`,

@@ -30,8 +30,9 @@ export type Merge = {
   errors: ResultFile;
   /** Is told of every line, where that is to be known later. */
   lines?: LineIndexWriter;
-  /** The results that were to be taken over are gone. */
+  /** The results that were to be taken over are gone, or the segment of the bad lines is. */
   withoutKept?: boolean;
+  withoutInvalid?: boolean;
   /** Goes on from here, and is changed in place. */
   progress: Progress;
   maxLineBytes: number;
@@ -105,7 +106,7 @@ async function recordOf({ deps, head, outcome }: Merge, range: ShardRange): Prom
   return standing ?? { segments: [], manifests: [], done: initialBitmap(range), attempts: {} };
 }
 
-const LOST = { code: 'processing_failed', message: 'The result of this line was lost.' } as const;
+export const LOST = { code: 'processing_failed', message: 'The result of this line was lost.' } as const;
 
 /** Copies what no shard holds, up to and with line `upTo`. False: time is over. */
 async function copySides(merge: Merge, writer: Writer, sides: SideResults, upTo: number): Promise<boolean> {
@@ -118,7 +119,7 @@ async function copySides(merge: Merge, writer: Writer, sides: SideResults, upTo:
 }
 
 /** Counts, copies, and keeps the first failed lines for the record. */
-class Writer {
+export class Writer {
   readonly #merge: Merge;
   constructor(merge: Merge) {
     this.#merge = merge;

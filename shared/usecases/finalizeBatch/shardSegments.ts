@@ -60,6 +60,14 @@ export class ShardSegments {
       }));
   }
 
+  /** The next line that has a result, as far as the records say; undefined after the last. */
+  get nextLine(): number | undefined {
+    const lines = this.#open.flatMap(({ reader }) => (reader.current ? [reader.current.line] : []));
+    const waiting = this.#waiting.at(-1);
+    if (waiting) lines.push(waiting.segment.first);
+    return lines.length === 0 ? undefined : Math.min(...lines);
+  }
+
   /** The result of `line`, if there is one. Calls go up in line; a line that was passed over is an error. */
   async take(line: number): Promise<ResultEntry | undefined> {
     for (let next = this.#waiting.at(-1); next && next.segment.first <= line; next = this.#waiting.at(-1)) {

@@ -33,10 +33,11 @@ export class SideResults {
     files: Pick<FileStore, 'read' | 'readSmall'>,
     head: BatchHead,
     progress: Progress,
-    options: { withoutKept?: boolean },
+    options: { withoutKept?: boolean; withoutInvalid?: boolean },
   ): Promise<SideResults> {
     const start = progress.invalidAt;
-    const invalid = new SegmentReader(files, head.plan?.invalid ?? NONE, { chunkBytes: CHUNK_BYTES, start });
+    const segment = options.withoutInvalid ? undefined : head.plan?.invalid;
+    const invalid = new SegmentReader(files, segment ?? NONE, { chunkBytes: CHUNK_BYTES, start });
     const kept =
       head.plan?.kept && !options.withoutKept
         ? await openKept(files, head, progress)

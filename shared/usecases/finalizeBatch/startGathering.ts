@@ -5,6 +5,7 @@ import { isShardDone, type ShardRange, type ShardRecord } from '../../domain/sha
 import type { Ports } from '../../ports.ts';
 import { readPlan } from '../readPlan.ts';
 import type { Gathering } from './checkpoint.ts';
+import { unknownRange } from './mergeByInput.ts';
 
 type Deps = Pick<Ports, 'batches' | 'shards' | 'controls' | 'files' | 'clock' | 'log'> & { settings: Settings };
 
@@ -25,7 +26,8 @@ export async function startGathering(deps: Deps, head: BatchHead, attempt: numbe
   const { batches, controls, clock } = deps;
   const number = await batches.takeGathering(head, attempt);
   if (number === 'superseded') return 'superseded';
-  const before = await survey(deps, head);
+  const { planGone, invalidGone } = await whatIsGone(deps, head);
+  const before = planGone ? await surveyRecords(deps, head) : await survey(deps, head);
   const facts = {
     status: head.status,
     standing: head.outcome,
@@ -35,11 +37,14 @@ export async function startGathering(deps: Deps, head: BatchHead, attempt: numbe
   if (!decideOutcome({ ...facts, allDone: before.allDone, now: clock.now() })) {
     throw new FinalizedTooEarly(`Batch ${head.batchId} has lines left to run and no reason to end`);
   }
-  const { allDone, usage } = before.allDone ? before : await seal(deps, head, before);
+  const { allDone, usage } = before.allDone
+    ? before
+    : await (planGone ? sealRecords(deps, head) : seal(deps, head, before));
   const decided = decideOutcome({ ...facts, allDone, now: clock.now() });
   if (!decided) throw new FinalizedTooEarly(`Batch ${head.batchId} has lost its reason to end`);
 
   const keptGone = await areKeptGone(deps, head);
+  const found = { number, keptGone, planGone, invalidGone };
   const outcome = await fixOutcome(deps, head, attempt, decided, keptGone);
   if (outcome === 'superseded') return 'superseded';
   const to = outcome.kind === 'cancelled' ? 'cancelling' : 'finalizing';
@@ -52,10 +57,20 @@ export async function startGathering(deps: Deps, head: BatchHead, attempt: numbe
       if (moved.head.status !== 'cancelling') return 'superseded';
       // A cancel came in between; nothing has been written yet that says otherwise.
       const cancelled = await batches.fixOutcome(head, cancelledAt(clock.now()), { attempt });
-      return cancelled === 'superseded' ? cancelled : { number, outcome: cancelled, usage, keptGone };
+      return cancelled === 'superseded' ? cancelled : { ...found, outcome: cancelled, usage };
     }
   }
-  return { number, outcome, usage, keptGone };
+  return { ...found, outcome, usage };
+}
+
+/** Without them no merge by the plan: the input is read again (`mergeByInput.ts`). */
+async function whatIsGone({ files, log }: Deps, { plan, batchId }: BatchHead) {
+  const isGone = async (key: string | undefined) => key !== undefined && (await files.info(key)) === undefined;
+  const planGone = await isGone(plan && plan.shards > 0 ? plan.key : undefined);
+  const invalidGone = await isGone(plan?.invalid?.key);
+  if (planGone || invalidGone)
+    log.error('A committed part is missing: the batch is gathered by its input', { batchId, planGone, invalidGone });
+  return { planGone, invalidGone };
 }
 
 /** Whether what a retry is to take over has been deleted since the retry was made. */
@@ -97,6 +112,27 @@ async function survey(deps: Pick<Deps, 'files' | 'shards'>, head: BatchHead): Pr
     addUsage(usage, record);
   }
   return { allDone: unfinished.size === 0, usage, unfinished };
+}
+
+/** As above, where nothing says which lines a shard has: all are done where as many lines as there were to run are. */
+async function surveyRecords(deps: Pick<Deps, 'shards'>, head: BatchHead): Promise<Survey> {
+  const usage: Usage = { inputTokens: 0, outputTokens: 0 };
+  let finished = 0;
+  for await (const record of deps.shards.list(head.batchId)) {
+    finished += record.completed + record.failed;
+    addUsage(usage, record);
+  }
+  return { allDone: finished === head.plan?.runnable, usage, unfinished: new Set() };
+}
+
+/** Every shard that there can be. */
+async function sealRecords(deps: Deps, head: BatchHead): Promise<Survey> {
+  const shards = Array.from({ length: head.plan?.shards ?? 0 }, (_, shard) => shard);
+  for (let from = 0; from < shards.length; from += SEALS_AT_ONCE) {
+    const group = shards.slice(from, from + SEALS_AT_ONCE);
+    await Promise.all(group.map((shard) => deps.shards.seal(head.batchId, unknownRange(shard))));
+  }
+  return surveyRecords(deps, head);
 }
 
 async function seal(
