@@ -30,12 +30,15 @@ const LARGEST_STEP_BACK = 0.5;
 const FIRST_STEP = 0.01;
 const STEP_GROWTH = 1.6;
 const LARGEST_STEP = 0.12;
+/** Near the pace that was refused last the steps stay small; beyond it they grow, since the limit has risen. */
+const NEAR_REFUSED = [0.9, 1.05] as const;
 /** A pace that is not used (the window or the lines are the bound) proves nothing about a faster one. */
 const USED = 0.9;
 /** What is taken for the limit where not one call was let through: a share of what was tried. */
 const GUESS = 0.1;
-/** An epoch ends after so many answers, and not before a second has passed… */
+/** An epoch ends after so many answers, fewer where all are good, and not before a second has passed… */
 const EPOCH_ANSWERS = 50;
+const CLEAN_EPOCH_ANSWERS = 10;
 const EPOCH_MS = 1_000;
 /** …but where calls are rare a few must do. */
 const SLOW_EPOCH_MS = 15_000;
@@ -48,6 +51,7 @@ export function createCallPacer(startPerSecond?: number): CallPacer {
   let perSecond = startPerSecond;
   let dueAt = 0;
   let step = FIRST_STEP;
+  let refusedAt = 0;
   let epoch = 0;
   let epochAt: number | undefined;
   let begun = 0;
@@ -64,7 +68,8 @@ export function createCallPacer(startPerSecond?: number): CallPacer {
   const isOver = (now: number) => {
     const ms = now - (epochAt ?? now);
     const answers = accepted + refused;
-    return (ms >= EPOCH_MS && answers >= EPOCH_ANSWERS) || (ms >= SLOW_EPOCH_MS && answers >= SLOW_EPOCH_ANSWERS);
+    const enough = refused === 0 ? CLEAN_EPOCH_ANSWERS : EPOCH_ANSWERS;
+    return (ms >= EPOCH_MS && answers >= enough) || (ms >= SLOW_EPOCH_MS && answers >= SLOW_EPOCH_ANSWERS);
   };
   const judge = (now: number) => {
     const share = refused / (accepted + refused);
@@ -72,12 +77,14 @@ export function createCallPacer(startPerSecond?: number): CallPacer {
     if (perSecond === undefined) {
       // What was let through since the epoch began is all that is known of the limit.
       if (refused > 0) perSecond = Math.max(Math.max(accepted, refused * GUESS) / seconds, LEAST_PER_SECOND);
-    } else if (share > TOLERATED_REFUSALS) {
-      perSecond = Math.max(perSecond * Math.max(1 - share, LARGEST_STEP_BACK) * STEP_BACK, LEAST_PER_SECOND);
+    } else if (refused > 0) {
+      refusedAt = perSecond;
       step = FIRST_STEP;
-    } else if (refused > 0) step = FIRST_STEP;
-    else if (begun / seconds >= perSecond * USED) {
-      perSecond *= 1 + step;
+      if (share > TOLERATED_REFUSALS)
+        perSecond = Math.max(perSecond * Math.max(1 - share, LARGEST_STEP_BACK) * STEP_BACK, LEAST_PER_SECOND);
+    } else if (begun / seconds >= perSecond * USED) {
+      const isNear = perSecond > refusedAt * NEAR_REFUSED[0] && perSecond < refusedAt * NEAR_REFUSED[1];
+      perSecond *= 1 + (isNear ? FIRST_STEP : step);
       step = Math.min(step * STEP_GROWTH, LARGEST_STEP);
     }
     startEpoch(now);
