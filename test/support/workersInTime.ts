@@ -30,7 +30,7 @@ export function workersInTime(
   const time = new VirtualTime(Date.parse('2026-01-15T10:00:00.000Z'));
   const random = seededRandom(options.seed);
   const provider = options.model(time);
-  const circuits = tracked(time, world.circuits());
+  const circuits = tracked(time, 'circuits', world.circuits());
   const turns: Turn[] = [];
   let serial = 0;
 
@@ -38,10 +38,10 @@ export function workersInTime(
     const worker = { retryBaseMs: 500, retryMaxMs: 60_000, ...options.worker };
     return {
       ...workerDeps(world, { provider, clock: time.clock, circuits, worker }),
-      batches: tracked(time, world.batches),
-      controls: tracked(time, world.controls),
-      shards: tracked(time, world.shards),
-      files: tracked(time, world.files),
+      batches: tracked(time, 'batches', world.batches),
+      controls: tracked(time, 'controls', world.controls),
+      shards: tracked(time, 'shards', world.shards),
+      files: tracked(time, 'files', world.files),
       ids: { ulid: () => `id-${serial++}`, secretBytes: (count) => new Uint8Array(count) },
       random,
       paces,
