@@ -8,6 +8,7 @@ import { enterInputStep } from './enterInputStep.ts';
 import { abandon, type Copied, type Copy, copyInput, interruptible, refuseOver } from './fetchInput/copyInput.ts';
 import { type FetchCheckpoint, loadCheckpoint } from './fetchInput/fetchCheckpoint.ts';
 import { BrokenOff, canResume, isGzip, peek, readThrough, reopen, unpack } from './fetchInput/readSource.ts';
+import { Interrupted, watchStop } from './fetchInput/stopWatch.ts';
 import { rejectInput } from './rejectInput.ts';
 
 type Deps = Pick<Ports, 'batches' | 'controls' | 'files' | 'sources' | 'uploads' | 'clock' | 'log'> & {
@@ -34,11 +35,12 @@ export async function fetchInput(
   const { ref, head } = entered;
   if (head.input !== undefined) return answer('validate');
 
-  const copy: Copy = { deps, ref, attempt, invocation };
+  const watch = watchStop(deps, batchId, deps.settings.worker.controlEverySeconds * 1000);
+  const copy: Copy = { deps, ref, attempt, invocation, signal: watch.signal };
   const fileId = UPLOAD_URL.exec(head.inputFileUrl)?.[1];
   const fetched = await orRejection(() =>
     fileId === undefined ? bringSource(deps, copy, head.inputFileUrl, run.checkpoint) : bringUpload(deps, copy, fileId),
-  );
+  ).finally(() => watch.end());
   if (fetched instanceof InputRejected) return answer(await rejectInput(deps, ref, attempt, fetched));
   if (fetched.kind === 'stopped') return answer('finalize');
   if (fetched.kind === 'to_be_continued') return { ...answer('fetch'), checkpoint: fetched.checkpoint };
@@ -51,10 +53,12 @@ export async function fetchInput(
   return answer('end');
 }
 
-async function orRejection<T>(work: () => Promise<T>): Promise<T | InputRejected> {
+async function orRejection(work: () => Promise<Copied>): Promise<Copied | InputRejected> {
   try {
     return await work();
   } catch (error) {
+    // Before there was anything to copy.
+    if (error instanceof Interrupted && error.why === 'stop') return { kind: 'stopped' };
     if (error instanceof InputRejected) return error;
     if (error instanceof BrokenOff) return error.rejection;
     if (error instanceof FileChanged || error instanceof FileMissing)
@@ -109,8 +113,9 @@ async function bringSource(deps: Deps, copy: Copy, url: string, checkpointKey: s
 }
 
 async function startSource(deps: Deps, copy: Copy, url: string): Promise<Copied> {
-  const opened = await deps.sources.open(url);
-  const { start, chunks, close } = await peek(interruptible(copy, readThrough(deps, url, opened, 0)));
+  const { signal } = copy;
+  const opened = await deps.sources.open(url, { signal });
+  const { start, chunks, close } = await peek(interruptible(copy, readThrough(deps, url, opened, 0, signal)));
   if (isGzip(start)) return copyInput(copy, unpack(chunks), undefined);
   if ((opened.bytes ?? 0) > deps.settings.limits.inputBytes) await close();
   refuseOver(deps.settings.limits.inputBytes, opened.bytes ?? 0);
@@ -122,10 +127,11 @@ async function goOn(deps: Deps, copy: Copy, url: string, checkpoint: FetchCheckp
   const { offset, etag, bytes, upload } = checkpoint;
   // All was read, but time ran out before the copy was completed.
   if (offset === bytes) return copyInput(copy, Readable.from([]), checkpoint);
-  const opened = await reopen(deps.sources, url, offset, etag).catch(async (error: unknown) => {
-    if (error instanceof InputRejected) await abandon(copy, upload);
+  const { signal } = copy;
+  const opened = await reopen(deps.sources, url, offset, etag, signal).catch(async (error: unknown) => {
+    if (error instanceof InputRejected || error instanceof Interrupted) await abandon(copy, upload);
     throw error;
   });
-  const chunks = interruptible(copy, readThrough(deps, url, { ...opened, etag }, offset));
+  const chunks = interruptible(copy, readThrough(deps, url, { ...opened, etag }, offset, signal));
   return copyInput(copy, chunks, checkpoint);
 }

@@ -4,6 +4,7 @@ import { createControlStore } from '../../shared/adapters/dynamodb/controlStore.
 import { createUploadStore } from '../../shared/adapters/dynamodb/uploadStore.ts';
 import { createInputSource } from '../../shared/adapters/net/inputSource.ts';
 import { createFileStore } from '../../shared/adapters/s3/fileStore.ts';
+import { systemClock } from '../../shared/adapters/system/clock.ts';
 import { type Settings, SettingsSchema } from '../../shared/contract/settings.ts';
 import type { BatchDetail, BatchHead, BatchRef } from '../../shared/domain/batch.ts';
 import type { Control } from '../../shared/domain/control.ts';
@@ -19,8 +20,11 @@ import { aBatch } from './records.ts';
 
 const silent: Log = { debug() {}, info() {}, warn() {}, error() {} };
 
-/** Real time, but pauses take none. */
-const impatientClock: Clock = { now: () => Date.now(), sleep: () => Promise.resolve() };
+/** Real time, but pauses take next to none. */
+const impatientClock: Clock = {
+  now: () => Date.now(),
+  sleep: (_ms, signal) => systemClock.sleep(20, signal),
+};
 
 const models: ModelsFile = ModelsFileSchema.parse({
   providers: { local: { kind: 'simulator' } },

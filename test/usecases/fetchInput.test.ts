@@ -356,14 +356,6 @@ describe('a batch that is to stop', () => {
         more();
       }),
     });
-    let now = Date.now();
-    const clock = {
-      ...steps.deps.clock,
-      now: () => {
-        now += 11_000;
-        return now;
-      },
-    };
     let looks = 0;
     const controls = {
       ...steps.deps.controls,
@@ -372,9 +364,32 @@ describe('a batch that is to stop', () => {
         return steps.deps.controls.get(batchId);
       },
     };
-    expect((await fetchFor(head, { deps: { ...steps.deps, clock, controls } })).next).toBe('finalize');
+    expect((await fetchFor(head, { deps: { ...steps.deps, controls } })).next).toBe('finalize');
     const after = await steps.head(head);
     expect([after.input, after.outcome]).toEqual([undefined, undefined]);
+  });
+
+  it.each([
+    ['before its head', (_request: IncomingMessage, _response: ServerResponse) => undefined],
+    [
+      'in its middle',
+      (_request: IncomingMessage, response: ServerResponse) =>
+        void response.writeHead(200, { 'accept-ranges': 'bytes', etag: '"a"' }).write(lines(1)),
+    ],
+  ])('is left though its source is silent %s', async (_name, listener) => {
+    const asked = Promise.withResolvers<void>();
+    const inputFileUrl = await serve((request, response) => {
+      listener(request, response);
+      asked.resolve();
+    });
+    const head = await steps.createBatch({ inputFileUrl });
+    const fetching = fetchFor(head);
+    await asked.promise;
+    await steps.deps.controls.stop(head.batchId, 'cancelled');
+    expect((await fetching).next).toBe('finalize');
+    const after = await steps.head(head);
+    expect([after.input, after.outcome]).toEqual([undefined, undefined]);
+    expect(web?.requests).toHaveLength(1);
   });
 
   it('because a newer attempt took over deletes its own copy', async () => {

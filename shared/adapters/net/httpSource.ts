@@ -33,17 +33,26 @@ export function createHttpSource(options: Omit<InputSourceOptions, 'inputBuckets
           if (waitMs === undefined || !WORTH_ANOTHER_TRY.has(answer.status)) return await take(answer, url, range);
           discard(answer.body);
           const asked = parseRetryAfter(header(answer, 'retry-after'), Date.now()) ?? 0;
-          await pause(Math.max(waitMs, Math.min(asked, MAX_PAUSE_MS)), undefined, signalOf(range));
+          await pauseFor(Math.max(waitMs, Math.min(asked, MAX_PAUSE_MS)), range);
         } catch (error) {
           if (range.signal?.aborted) throw range.signal.reason;
           if (error instanceof InputRejected) throw error;
           if (error instanceof TargetRefused) throw new InputRejected('input_file_forbidden', error.message);
           if (waitMs === undefined) throw unreachable(url, describeNetworkFault(error), error);
-          await pause(waitMs, undefined, signalOf(range));
+          await pauseFor(waitMs, range);
         }
       }
     },
   };
+}
+
+/** Rejects with the signal's reason when it is aborted. */
+async function pauseFor(ms: number, range: Range): Promise<void> {
+  try {
+    await pause(ms, undefined, signalOf(range));
+  } catch (error) {
+    throw range.signal?.aborted ? range.signal.reason : error;
+  }
 }
 
 /** Follows redirects, each hop parsed and checked like the first. The answer is the first that is none. */

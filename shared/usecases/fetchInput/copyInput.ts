@@ -3,8 +3,8 @@ import type { BatchRef, InputFile } from '../../domain/batch.ts';
 import { InputRejected } from '../../domain/errors.ts';
 import { objectKeys } from '../../domain/objectKeys.ts';
 import type { FileUpload, Invocation, Ports, UploadState } from '../../ports.ts';
-import { watchControl } from '../enterInputStep.ts';
 import { saveCheckpoint } from './fetchCheckpoint.ts';
+import { Interrupted } from './stopWatch.ts';
 
 /** One attempt's copy of the input, and how far the invocation that makes it may go. */
 export type Copy = {
@@ -12,6 +12,8 @@ export type Copy = {
   ref: BatchRef;
   attempt: number;
   invocation: Invocation;
+  /** Aborted with `Interrupted` once the batch is to stop. */
+  signal: AbortSignal;
 };
 
 export type Copied =
@@ -77,26 +79,15 @@ export function refuseOver(limit: number, bytes: number): void {
     throw new InputRejected('file_too_large', `The input file has more than the ${limit} bytes that are allowed.`);
 }
 
-/** Out of time, or told to stop. */
-class Interrupted extends Error {
-  override readonly name = 'Interrupted';
-  readonly why: 'time' | 'stop';
-  constructor(why: 'time' | 'stop') {
-    super(why);
-    this.why = why;
-  }
-}
-
-/** Looks at the clock and the control record at every chunk, before any unpacking: a source that drips is seen, too. */
+/** Looks at the clock and the signal at every chunk, before any unpacking: a source that drips is seen, too. */
 export async function* interruptible(
-  { deps, ref, invocation }: Copy,
+  { deps, invocation, signal }: Copy,
   chunks: AsyncIterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const reserveMs = deps.settings.fetch.reserveSeconds * 1000;
-  const stopped = watchControl(deps, ref.batchId, deps.settings.worker.controlEverySeconds * 1000);
   for await (const chunk of chunks) {
     yield chunk;
-    if (await stopped()) throw new Interrupted('stop');
+    signal.throwIfAborted();
     if (invocation.remainingMs() < reserveMs) throw new Interrupted('time');
   }
 }

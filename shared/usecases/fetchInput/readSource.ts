@@ -31,6 +31,7 @@ export async function* readThrough(
   url: string,
   opened: OpenedSource,
   start: number,
+  signal: AbortSignal,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   let position = start;
   let source: OpenedSource | undefined = opened;
@@ -38,7 +39,7 @@ export async function* readThrough(
   for (;;) {
     let broken: InputRejected;
     try {
-      source ??= await reopen(deps.sources, url, position, opened.etag);
+      source ??= await reopen(deps.sources, url, position, opened.etag, signal);
       for await (const chunk of source.body) {
         position += chunk.length;
         fruitless = 0;
@@ -50,6 +51,8 @@ export async function* readThrough(
         `The input file broke off after ${position} of ${opened.bytes} bytes.`,
       );
     } catch (error) {
+      // A connection that we have broken off ourselves is no fault of the source.
+      signal.throwIfAborted();
       if (!(error instanceof InputRejected) || error.code !== 'input_file_unreachable') throw error;
       broken = error;
     }
@@ -58,7 +61,7 @@ export async function* readThrough(
     const pauseMs = PAUSES_MS[fruitless++];
     if (pauseMs === undefined) throw broken;
     deps.log.info('The source broke off and is opened again.', { position, fruitless });
-    await deps.clock.sleep(pauseMs);
+    await deps.clock.sleep(pauseMs, signal);
     source = undefined;
   }
 }
@@ -72,9 +75,10 @@ export async function reopen(
   url: string,
   position: number,
   etag: string | undefined,
+  signal: AbortSignal,
 ): Promise<OpenedSource> {
   const start = Math.max(position - 1, 0);
-  const opened = await sources.open(url, { start, ...(etag === undefined ? {} : { ifRange: etag }) });
+  const opened = await sources.open(url, { start, signal, ...(etag === undefined ? {} : { ifRange: etag }) });
   return position === start ? opened : { ...opened, body: withoutFirst(opened.body) };
 }
 

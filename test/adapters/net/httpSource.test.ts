@@ -160,6 +160,19 @@ describe('an input file over http', () => {
     await expect(source.open(url)).rejects.toThrow('refused');
   });
 
+  test.each([503, 0])('can be given up while it waits for another try (after %i)', async (status) => {
+    const patient = createHttpSource({ allowPrivateNetworks: true, idleTimeoutMs: 5_000, maxRedirects: 3 });
+    const stop = new AbortController();
+    const why = new Error('told to stop');
+    const { url } = await serve((request, response) => {
+      if (status === 0) request.socket.destroy();
+      else response.writeHead(status, { 'retry-after': '10' }).end();
+      setTimeout(() => stop.abort(why), 50);
+    });
+    await expect(patient.open(url, { signal: stop.signal })).rejects.toBe(why);
+    expect(server.requests).toHaveLength(1);
+  });
+
   test('can be given up from outside', async () => {
     const { url } = await serve(() => undefined);
     await expect(source.open(url, { signal: AbortSignal.timeout(50) })).rejects.toMatchObject({ name: 'TimeoutError' });

@@ -6,6 +6,7 @@ import { finalizeBatch } from '../../../shared/usecases/finalizeBatch.ts';
 import { planShards } from '../../../shared/usecases/planShards.ts';
 import { type BatchWorld, createTestBatch, headOf, startBatchWorld } from '../../support/batchWorld.ts';
 import { badLine, commitSegments, goodLine, layDown, readText, type TestLine } from '../../support/runBatch.ts';
+import { testModels } from '../../support/shardWorld.ts';
 
 let world: BatchWorld;
 beforeAll(async () => {
@@ -13,6 +14,7 @@ beforeAll(async () => {
 });
 afterAll(() => world.close());
 
+const models = testModels({ kind: 'simulator' });
 const PLENTY = { remainingMs: () => 900_000 };
 const step = ({ projectId, batchId, attempt }: BatchHead) => ({ version: 1, projectId, batchId, attempt }) as const;
 const KINDS: TestLine[] = ['runnable', 'runnable', 'bad', 'blank', 'runnable', 'runnable', 'runnable', 'bad'];
@@ -29,7 +31,7 @@ async function ran(done: number[]): Promise<BatchHead> {
 
 /** Plan finds the fault, Fail decides, Finalize gathers, as the machine has it. */
 async function planThenEnd(head: BatchHead): Promise<BatchHead> {
-  const error = await planShards(world, { ...step(head), round: 0 }).catch((thrown: unknown) => thrown);
+  const error = await planShards({ ...world, models }, { ...step(head), round: 0 }).catch((thrown: unknown) => thrown);
   if (error instanceof Error)
     expect(await failBatch(world, { ...step(head), error: { Error: error.name } })).toMatchObject({ next: 'finalize' });
   return end(head);
