@@ -43,6 +43,18 @@ export function toModelCall(request: RequestLine, models: ModelsFile): LineCall 
   }
 }
 
+/** The name of the model that answers the line; undefined where none is asked. */
+export function modelOfLine(request: RequestLine, models: ModelsFile): string | undefined {
+  switch (request.kind) {
+    case 'openai':
+      return request.model;
+    case 'agent':
+      return findAgent(models, request.agentId)?.model;
+    case 'vectors':
+      return request.body.vectors.some(isToEmbed) ? models.vectors?.model : undefined;
+  }
+}
+
 function call(
   models: ModelsFile,
   name: string,

@@ -73,7 +73,7 @@ async function settle(
   ref: BatchRef,
   { attempt, onInvalidLine }: BatchHead,
   bytes: number,
-  { lines, sha256 }: CheckedInput,
+  { lines, models, sha256 }: CheckedInput,
   invalid: InvalidLines,
   toKeep: number,
 ): Promise<StepOutput<'validateInput'>['next']> {
@@ -89,6 +89,7 @@ async function settle(
     runnable: lines.runnable,
     ...(segment ? { invalid: segment } : {}),
     ...(kept > 0 ? { kept } : {}),
+    ...(models ? { models } : {}),
     input: { bytes, sha256 },
   };
   const now = deps.clock.now();

@@ -1,11 +1,13 @@
 import { afterAll, afterEach, beforeAll, describe } from 'vitest';
 import { createApiKeyStore } from '../../shared/adapters/dynamodb/apiKeyStore.ts';
+import { createCircuitStore } from '../../shared/adapters/dynamodb/circuitStore.ts';
 import { createIdempotencyStore } from '../../shared/adapters/dynamodb/idempotencyStore.ts';
 import { createSnapshotStore } from '../../shared/adapters/dynamodb/snapshotStore.ts';
 import { createUploadStore } from '../../shared/adapters/dynamodb/uploadStore.ts';
 import { createWebhookSecretStore } from '../../shared/adapters/dynamodb/webhookSecretStore.ts';
 import { startDynalite, type TestTable } from '../support/dynalite.ts';
 import { apiKeyStoreSuite } from './suites/apiKeyStore.ts';
+import { circuitStoreSuite } from './suites/circuitStore.ts';
 import {
   idempotencyStoreSuite,
   snapshotStoreSuite,
@@ -23,6 +25,7 @@ describe('small stores on DynamoDB', () => {
   webhookSecretStoreSuite(() => createWebhookSecretStore(table));
   idempotencyStoreSuite(() => createIdempotencyStore(table));
   uploadStoreSuite(() => createUploadStore(table));
+  circuitStoreSuite(() => createCircuitStore(table));
   snapshotStoreSuite(() => createSnapshotStore(table));
 });
 

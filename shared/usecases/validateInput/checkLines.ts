@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import type { BatchHead, InputFile } from '../../domain/batch.ts';
+import { type BatchHead, type InputFile, MAX_PLAN_MODELS } from '../../domain/batch.ts';
 import { SeenIds } from '../../domain/duplicateIds.ts';
 import { InputRejected } from '../../domain/errors.ts';
+import { modelOfLine } from '../../domain/lineMapping.ts';
 import { customIdOf } from '../../domain/lines/customId.ts';
 import type { FailedLines } from '../../domain/lines/lineIndex.ts';
 import { quote } from '../../domain/lines/lineProblem.ts';
@@ -12,7 +13,8 @@ import type { ModelsFile } from '../../domain/models.ts';
 import { FileChanged, FileMissing, type FileStore } from '../../ports.ts';
 import type { InvalidLine, InvalidLines } from './invalidLines.ts';
 
-export type CheckedInput = { lines: LineTable; sha256: string };
+/** `models`: those that the good lines call, unless they are many. */
+export type CheckedInput = { lines: LineTable; models: string[] | undefined; sha256: string };
 
 type Limits = { inputLines: number; lineBytes: number };
 type Checker = {
@@ -67,7 +69,7 @@ export async function checkLines(
   await takeAll(reader.end());
   if (check.lines.size === 0)
     throw new InputRejected('empty_file', 'The input file is empty: it has no line that is not blank.');
-  return { lines: check.lines, sha256: sha256.digest('hex') };
+  return { lines: check.lines, models: check.models, sha256: sha256.digest('hex') };
 }
 
 /** What has to be known of the lines before to check the next one. */
@@ -76,12 +78,22 @@ class LineCheck {
   readonly #seen = new SeenIds();
   readonly #maxLines: number;
   readonly #only: FailedLines | undefined;
+  readonly #models = new Set<string>();
   #context: LineContext;
 
   constructor(context: LineContext, { maxLines, only }: { maxLines: number; only: FailedLines | undefined }) {
     this.#context = context;
     this.#maxLines = maxLines;
     this.#only = only;
+  }
+
+  get models(): string[] | undefined {
+    return this.#models.size > MAX_PLAN_MODELS ? undefined : [...this.#models].sort();
+  }
+
+  #callsModel(model: string | undefined): void {
+    // One more than are named says that they are many.
+    if (model !== undefined && this.#models.size <= MAX_PLAN_MODELS) this.#models.add(model);
   }
 
   /** Undefined where the line is good. */
@@ -114,6 +126,7 @@ class LineCheck {
         message: `custom_id ${quote(customId)} is taken: line ${this.lines.line(first)} has it, too.`,
       });
     const bad = problems.length > 0;
+    if (checked.ok && !bad) this.#callsModel(modelOfLine(checked.request, this.#context.models));
     this.lines.add(line, bad);
     // An id that another line has names nothing: with it the two lines' results could not be told apart.
     return bad ? { line: line.line, customId: first === undefined ? customId : null, problems } : undefined;

@@ -2,6 +2,7 @@ import { ulid } from 'ulid';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createApiKeyStore } from '../../../shared/adapters/dynamodb/apiKeyStore.ts';
 import { createBatchStore } from '../../../shared/adapters/dynamodb/batchStore.ts';
+import { createCircuitStore } from '../../../shared/adapters/dynamodb/circuitStore.ts';
 import { createIdempotencyStore } from '../../../shared/adapters/dynamodb/idempotencyStore.ts';
 import { createShardStore } from '../../../shared/adapters/dynamodb/shardStore.ts';
 import { createWebhookSecretStore } from '../../../shared/adapters/dynamodb/webhookSecretStore.ts';
@@ -44,6 +45,25 @@ describe.each([1, 2])('with %i answers lost', (count) => {
       { step: 'deserialize', name: 'loseHead', priority: 'high' },
     );
     expect(await batches.create(batch)).toBe('created');
+  });
+
+  test('a circuit is opened, probed, lengthened and closed once', async () => {
+    const circuits = createCircuitStore(table);
+    const lost = lose('UpdateItem');
+    const first = await circuits.open('model', undefined, NOW);
+    expect(first).toMatchObject({ state: 'open', failures: 1 });
+    expect(lost()).toBe(count);
+    if (first.state !== 'open') throw new Error('It is not open');
+    lose('UpdateItem');
+    expect(await circuits.takeProbe('model', first, { prober: 'me', until: NOW + 1_000 }, NOW)).toBe(true);
+    expect(await circuits.takeProbe('model', first, { prober: 'you', until: NOW + 1_000 }, NOW)).toBe(false);
+    lose('UpdateItem');
+    const second = await circuits.open('model', first, NOW + 500);
+    expect(second).toMatchObject({ state: 'open', failures: 2 });
+    if (second.state !== 'open') throw new Error('It is not open');
+    lose('UpdateItem');
+    await circuits.close('model', second, NOW + 900);
+    expect(await circuits.get('model')).toEqual({ state: 'closed', closedAt: NOW + 900 });
   });
 
   test('failed lines are added once', async () => {
