@@ -2,6 +2,7 @@ import type { BatchRef } from '../../shared/domain/batch.ts';
 import { type Json, StatesError } from '../simulation/machine.ts';
 import type { SimulatedWorkflow } from '../simulation/simulatedWorkflow.ts';
 import type { Around, Interceptor, PortCall, Process, StepCall } from '../simulation/simulation.ts';
+import { STREAMS } from '../simulation/trackedPorts.ts';
 import type { VirtualTime } from '../simulation/virtualTime.ts';
 import type { Random } from '../support/random.ts';
 import { withLostAnswer } from './lostAnswers.ts';
@@ -10,8 +11,6 @@ import { type Fault, LATE_MS, SKEW_MS, type Weather } from './weather.ts';
 const FILES = new Set(['files', 'files.upload']);
 const STARTS = new Set(['startBatch', 'startNotification', 'startSnapshot']);
 const DESCRIBES = new Set(['describeBatch', 'describeNotification', 'describeSnapshot', 'stopBatch']);
-/** Answer a stream at once, and no promise of one. */
-const STREAMS = new Set(['shards.list', 'batches.listMissingDue']);
 const NEVER = new Promise<never>(() => undefined);
 
 /** What a port throws after its client's own retries. */

@@ -102,6 +102,7 @@ export async function runSimulated(options: RunOptions): Promise<RunResult> {
     intercept: digest.watch((call, proceed) =>
       injector.intercept(call, () => (options.mutation ? options.mutation(call, proceed) : proceed())),
     ),
+    checkEveryMs: () => (injector.isOver ? 3 : 1) * MINUTE_MS,
     receive: (url, headers, body) => receivers.receive(url, headers, body),
   });
   const { time } = simulation;
@@ -180,7 +181,16 @@ export async function runSimulated(options: RunOptions): Promise<RunResult> {
       longest: { cancelMs: 0, expiryMs: 0 },
       counts: { cancels: 0, cancelsTooLate: 0, retries: 0, retriesRefused: 0, snapshots: 0 },
       pause,
-      lookMs: { least: 2_000, most: 15_000, eager: 1_000 },
+      // Seldom, once nothing but waiting goes on.
+      lookMs: {
+        get least() {
+          return injector.isOver ? 20_000 : 3_000;
+        },
+        get most() {
+          return injector.isOver ? 120_000 : 20_000;
+        },
+        eager: 2_000,
+      },
       isClosing: () => false,
     };
     scenes.push(scene);

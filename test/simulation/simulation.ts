@@ -58,6 +58,8 @@ export type SimulationOptions = {
   ids?: (time: VirtualTime) => Ids;
   /** In place of the template's. */
   timeoutSeconds?: Partial<Record<FunctionName, number>>;
+  /** Between two runs of the schedule; a minute unless given. */
+  checkEveryMs?: () => number;
   /** One that is there already, and stays; else it has its own. */
   stack?: Stack;
 };
@@ -82,7 +84,7 @@ export async function startSimulation(options: SimulationOptions) {
     files: createFileStore({ client: s3.client, bucket: s3.bucket }),
   };
   const trackedStores = Object.fromEntries(
-    Object.entries(stores).map(([name, port]) => [name, tracked(time, port as object)]),
+    Object.entries(stores).map(([name, port]) => [name, tracked(time, name, port as object)]),
   ) as typeof stores;
   const ids: Ids = options.ids?.(time) ?? {
     ulid: () => ulid(time.now),
@@ -227,7 +229,7 @@ export async function startSimulation(options: SimulationOptions) {
       const over = new AbortController();
       const schedule = async () => {
         for (;;) {
-          await time.clock.sleep(CHECK_EVERY_MS, over.signal);
+          await time.clock.sleep(options.checkEveryMs?.() ?? CHECK_EVERY_MS, over.signal);
           await check().catch((error: unknown) => log.warn('check failed', { error }));
         }
       };

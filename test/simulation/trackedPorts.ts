@@ -4,19 +4,22 @@ import type { VirtualTime } from './virtualTime.ts';
  * The port with every call of it counted as real work, so that virtual time stands still meanwhile; what it answers
  * (a stream, an upload) is counted likewise.
  */
-export function tracked<T extends object>(time: VirtualTime, port: T): T {
+export function tracked<T extends object>(time: VirtualTime, portName: string, port: T): T {
   return new Proxy(port, {
     get(target, name, receiver) {
       const member: unknown = Reflect.get(target, name, receiver);
       if (typeof member !== 'function') return member;
       return (...args: unknown[]) => {
-        const answer: unknown = Reflect.apply(member, target, args);
-        if (answer instanceof Promise) return time.during(() => answer).then((value) => trackedAnswer(time, value));
-        return trackedAnswer(time, answer);
+        const apply = (): unknown => Reflect.apply(member, target, args);
+        if (STREAMS.has(`${portName}.${String(name)}`)) return trackedStream(time, apply() as AsyncIterable<unknown>);
+        return time.during(async () => await apply()).then((value) => trackedAnswer(time, value));
       };
     },
   });
 }
+
+/** What answers a stream, and no promise of one. */
+export const STREAMS: ReadonlySet<string> = new Set(['shards.list', 'batches.listMissingDue']);
 
 function trackedAnswer(time: VirtualTime, value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;
@@ -25,7 +28,7 @@ function trackedAnswer(time: VirtualTime, value: unknown): unknown {
   if (value instanceof Uint8Array) return value;
   // An upload is an object of methods; a record has none.
   const hasMethods = typeof (value as { write?: unknown }).write === 'function';
-  return hasMethods ? tracked(time, value) : value;
+  return hasMethods ? tracked(time, 'upload', value) : value;
 }
 
 /** Bytes come in pieces of the same size each time, wherever the network has cut them. */

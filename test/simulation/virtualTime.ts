@@ -29,7 +29,11 @@ export class VirtualTime {
     sleep: (ms, signal) =>
       new Promise((resolve, reject) => {
         if (signal?.aborted) return reject(signal.reason);
-        const sleeper: Sleeper = { at: this.#now + Math.max(0, Math.ceil(ms)), sequence: this.#sequence++, wake: resolve };
+        const sleeper: Sleeper = {
+          at: this.#now + Math.max(0, Math.ceil(ms)),
+          sequence: this.#sequence++,
+          wake: resolve,
+        };
         this.#sleepers.push(sleeper);
         signal?.addEventListener(
           'abort',
