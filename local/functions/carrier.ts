@@ -18,7 +18,7 @@ export type CarrierOptions = {
   onEnd(why: string): void;
 };
 
-const BOOTSTRAP = new URL('./bootstrap.ts', import.meta.url);
+const BOOTSTRAP = new URL('./bootstrap.mjs', import.meta.url);
 /** The young generation's part of a heap: V8's own default is 16 MB a semi-space, and there are three of them. */
 const youngMb = (memoryMb: number) => Math.max(1, Math.min(32, memoryMb / 8));
 

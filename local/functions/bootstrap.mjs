@@ -1,41 +1,46 @@
+// @ts-check
 import { randomUUID } from 'node:crypto';
 import { pathToFileURL } from 'node:url';
 import { parentPort, workerData } from 'node:worker_threads';
-import type { FromSandbox, InvocationError, SandboxData, ToSandbox } from './invocation.ts';
 
 /**
- * Runs inside a sandbox's thread or process: loads the bundle once, then answers one invocation at a time, as Lambda's Node
- * runtime does.
+ * @import { FromSandbox, InvocationError, SandboxData, ToSandbox } from './invocation.ts'
+ * @typedef {(event: unknown, context: unknown) => unknown} Handler
+ * @typedef {{ send(message: FromSandbox): void; listen(listener: (message: ToSandbox) => void): void }} Port
+ */
+
+/**
+ * Runs inside a sandbox's thread or process: loads the bundle once, then answers one invocation at a time, as Lambda's
+ * Node runtime does. Plain JavaScript, since to load what takes types away would cost each sandbox a fifth of its start.
  */
 const port = parentPort ? threadPort(parentPort) : processPort();
 // Handed over by carrier.ts, which builds it as SandboxData.
-const data = (parentPort ? workerData : JSON.parse(process.argv[2] ?? '')) as SandboxData;
+const data = /** @type {SandboxData} */ (parentPort ? workerData : JSON.parse(process.argv[2] ?? ''));
 const logStreamName = `local/[$LATEST]${randomUUID().replaceAll('-', '')}`;
 
-type Handler = (event: unknown, context: unknown) => unknown;
-
-type Port = { send(message: FromSandbox): void; listen(listener: (message: ToSandbox) => void): void };
-
-function threadPort(own: NonNullable<typeof parentPort>): Port {
+/** @param {NonNullable<typeof parentPort>} own @returns {Port} */
+function threadPort(own) {
   return {
     send: (message) => own.postMessage(message),
     listen: (listener) => own.on('message', listener),
   };
 }
 
-function processPort(): Port {
-  if (!process.send) throw new Error('bootstrap.ts runs in a worker thread or a forked process');
+/** @returns {Port} */
+function processPort() {
+  if (!process.send) throw new Error('bootstrap.mjs runs in a worker thread or a forked process');
   // Whoever runs the host ends it; a process without a host has nothing to do, however the host ended.
   process.on('disconnect', () => process.exit());
   // Ctrl+C in a terminal reaches this process as well: the host takes its time to end in order.
   process.on('SIGINT', () => undefined);
   return {
     send: (message) => void process.send?.(message),
-    listen: (listener) => process.on('message', (message) => listener(message as ToSandbox)),
+    listen: (listener) => process.on('message', (message) => listener(/** @type {ToSandbox} */ (message))),
   };
 }
 
-function describe(thrown: unknown): InvocationError {
+/** @param {unknown} thrown @returns {InvocationError} */
+function describe(thrown) {
   if (thrown instanceof Error) {
     return {
       errorType: thrown.name || thrown.constructor.name || 'Error',
@@ -46,16 +51,18 @@ function describe(thrown: unknown): InvocationError {
   return { errorType: typeof thrown, errorMessage: String(thrown), trace: [] };
 }
 
-async function loadHandler(): Promise<Handler> {
-  const module = (await import(pathToFileURL(data.entryFile).href)) as Record<string, unknown>;
+/** @returns {Promise<Handler>} */
+async function loadHandler() {
+  const module = /** @type {Record<string, unknown>} */ (await import(pathToFileURL(data.entryFile).href));
   const handler = module[data.handlerExport];
-  if (typeof handler === 'function') return handler as Handler;
+  if (typeof handler === 'function') return /** @type {Handler} */ (handler);
   const error = new Error(`${data.handlerExport} is undefined or not exported`);
   error.name = 'Runtime.HandlerNotFound';
   throw error;
 }
 
-function contextOf({ requestId, deadlineMs }: ToSandbox): Record<string, unknown> {
+/** @param {ToSandbox} message */
+function contextOf({ requestId, deadlineMs }) {
   return {
     awsRequestId: requestId,
     functionName: data.functionName,
@@ -69,7 +76,8 @@ function contextOf({ requestId, deadlineMs }: ToSandbox): Record<string, unknown
   };
 }
 
-async function invoke(handler: Handler, message: ToSandbox): Promise<void> {
+/** @param {Handler} handler @param {ToSandbox} message */
+async function invoke(handler, message) {
   const { requestId } = message;
   try {
     const answer = await handler(JSON.parse(message.event), contextOf(message));
