@@ -50,12 +50,11 @@ export async function endBatch(deps: Deps, gathered: Gathered): Promise<BatchHea
   if ((await batches.setReceipt(head.batchId, gathering.number, written)) === 'superseded') return 'superseded';
   const lineIndex = await putLineIndex(deps, gathered);
 
-  const now = clock.now();
   const { usage } = gathering;
   const change = {
     // The file's lines: where validation ended the batch its good lines are in no file, but are not unasked for.
     requestCounts: { total: (head.plan?.lines ?? 0) + kept, completed, failed },
-    filesExpireAt: now + settings.files.keepDays * DAY_MS,
+    filesExpireAt: clock.now() + settings.files.keepDays * DAY_MS,
     ...(usage.inputTokens + usage.outputTokens > 0 ? { usage } : {}),
     ...(output ? { outputFile: stored(output) } : {}),
     ...(errors ? { errorsFile: stored(errors) } : {}),
@@ -63,6 +62,8 @@ export async function endBatch(deps: Deps, gathered: Gathered): Promise<BatchHea
   };
   let to = endOf(standing, gathering);
   for (;;) {
+    // Anew each time: a cancel that came in between was entered later than the first try.
+    const now = clock.now();
     // The record's outcome decides the end: a cancel that came in while this gathered changes it, not what was gathered.
     if (to === 'cancelled' && gathering.outcome.kind !== 'cancelled') await batches.fixOutcome(head, cancelledAt(now));
     const ways = to === 'cancelled' ? {} : UNCANCELLED;
