@@ -3,7 +3,7 @@ import type { ModelProvider, ModelProviders } from '../ports.ts';
 import { createOpenAiProvider } from './openai.ts';
 import { createSimulator } from './simulator.ts';
 
-export type ModelKeys = { get(provider: string): Promise<string | undefined> };
+export type ModelKeys = { get(provider: string, refused?: string): Promise<string | undefined> };
 
 /** The providers of `models.json`, each made when it is first asked for and kept (with its connections) from then on. */
 export function createModelProviders({
@@ -25,7 +25,7 @@ export function createModelProviders({
       case 'openai':
         return createOpenAiProvider({
           baseUrl: entry.base_url,
-          apiKey: async () => (entry.api_key ? keys.get(name) : undefined),
+          apiKey: async (refused) => (entry.api_key ? keys.get(name, refused) : undefined),
           maxSockets,
         });
       case 'simulator':

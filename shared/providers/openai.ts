@@ -10,16 +10,19 @@ const KEEP_ALIVE_MS = 30_000;
 export type OpenAiOptions = {
   /** Up to and with the version: `https://api.openai.com/v1`. */
   baseUrl: string;
-  /** Asked at every call, so that a rotated key is used; undefined where the server wants none. */
-  apiKey(): Promise<string | undefined>;
+  /**
+   * Asked at every call, so that a rotated key is used; undefined where the server wants none. `refused`: the key that
+   * the server did not take, asked for once a call.
+   */
+  apiKey(refused?: string): Promise<string | undefined>;
   maxSockets: number;
   /** For `Retry-After` dates. */
   now?: () => number;
 };
 
 /**
- * Any server that speaks OpenAI's dialect. One call is one request: nothing is retried, no redirect is followed, no
- * body is logged. Rejects only with the reason of the caller's own signal, or where the key cannot be had.
+ * Any server that speaks OpenAI's dialect. One call is one request: nothing is retried (but with a newer key, where the
+ * one at hand was refused), no redirect is followed, no body is logged. Rejects only with the reason of the caller's own signal, or where the key cannot be had.
  */
 export function createOpenAiProvider({ baseUrl, apiKey, maxSockets, now = Date.now }: OpenAiOptions): ModelProvider {
   const base = new URL(baseUrl.endsWith('/') ? baseUrl : `${baseUrl}/`);
@@ -42,10 +45,17 @@ export function createOpenAiProvider({ baseUrl, apiKey, maxSockets, now = Date.n
       const abort = new AbortController();
       const onCallerAbort = () => abort.abort(call.signal?.reason);
       call.signal?.addEventListener('abort', onCallerAbort, { once: true });
+      const callWithKey = async (key: string | undefined): Promise<ModelAnswer> => {
+        const answer = await post(pool, base, call, key, abort.signal, now);
+        if (answer.kind !== 'answered' || answer.status !== 401 || key === undefined) return answer;
+        // A key that was rotated a moment ago is not refused to us: where there is another one, it decides.
+        const renewed = await apiKey(key).catch(() => key);
+        return renewed === key ? answer : await post(pool, base, call, renewed, abort.signal, now);
+      };
       const timer = setTimeout(() => abort.abort(new CallTimedOut()), call.timeoutMs);
       try {
         // undici looks at the signal once it has a connection; the race also ends a slow lookup or handshake in time.
-        return await Promise.race([post(pool, base, call, key, abort.signal, now), whenAborted(abort.signal)]);
+        return await Promise.race([callWithKey(key), whenAborted(abort.signal)]);
       } catch (error) {
         if (call.signal?.aborted) throw call.signal.reason;
         if (abort.signal.reason instanceof CallTimedOut) return { kind: 'timeout' };

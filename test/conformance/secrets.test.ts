@@ -71,6 +71,22 @@ describe('how often secrets are read', () => {
     expect(mock.calls()[0]?.args[0].input).toEqual({ SecretId: arnOf('operator') });
   });
 
+  test('a model key sooner where it is refused, once for all who ask, and not each time', async () => {
+    let now = 0;
+    mock.on(GetSecretValueCommand).resolvesOnce({ SecretString: 'old' }).resolves({ SecretString: 'new' });
+    const keys = createModelKeys({ client, secretArns: { openai: arnOf('openai') }, now: () => now });
+    expect(await keys.get('openai')).toBe('old');
+    now = 9_999;
+    expect(await keys.get('openai', 'old')).toBe('old');
+    now = 10_000;
+    expect(await keys.get('openai', 'an older one')).toBe('old');
+    expect(mock.calls()).toHaveLength(1);
+    expect(await Promise.all([keys.get('openai', 'old'), keys.get('openai', 'old')])).toEqual(['new', 'new']);
+    now = 15_000;
+    expect(await keys.get('openai', 'new')).toBe('new');
+    expect(mock.calls()).toHaveLength(2);
+  });
+
   test('again after a failure, which nobody is told twice', async () => {
     mock.on(GetSecretValueCommand).rejectsOnce(new Error('down')).resolves({ SecretString: 'key' });
     const keys = createModelKeys({ client, secretArns: { openai: arnOf('openai') } });

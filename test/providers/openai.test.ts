@@ -62,6 +62,32 @@ describe('the OpenAI-compatible provider', () => {
     expect(JSON.parse(seen[0]?.body ?? '')).toEqual(call().body);
   });
 
+  it('asks for its key again where it is refused, once, and calls again only with another one', async () => {
+    const { server, seen } = await modelServer((response, { headers }) =>
+      response.writeHead(headers.authorization === 'Bearer new' ? 200 : 401).end('{}'),
+    );
+    const asked: (string | undefined)[] = [];
+    const withKeys = (key: string, renewed: string) => {
+      const made = createOpenAiProvider({
+        baseUrl: server.url,
+        maxSockets: 1,
+        apiKey: async (refused) => {
+          asked.push(refused);
+          return refused === undefined ? key : renewed;
+        },
+      });
+      closers.push(async () => made.close?.());
+      return made.call(call());
+    };
+    expect(await withKeys('old', 'new')).toMatchObject({ kind: 'answered', status: 200 });
+    expect(asked.splice(0)).toEqual([undefined, 'old']);
+    expect(seen.splice(0)).toHaveLength(2);
+    expect(await withKeys('old', 'old')).toMatchObject({ kind: 'answered', status: 401 });
+    expect(seen.splice(0)).toHaveLength(1);
+    expect(await withKeys('old', 'older')).toMatchObject({ kind: 'answered', status: 401 });
+    expect(seen).toHaveLength(2);
+  });
+
   it('sends no Authorization where there is no key', async () => {
     const { server, seen } = await modelServer((response) => response.end('{}'));
     await provider(`${server.url}/v1/`).call(call({ endpoint: 'embeddings' }));

@@ -63,7 +63,7 @@ export type RunningBatch = { ref: BatchRef; ranges: ShardRange[]; step(shard?: n
 export async function aRunningBatch(
   world: ShardWorld,
   lines: string[],
-  options: { linesAShard?: number; deadline?: number; type?: 'COMPLETIONS' | 'EMBEDDINGS' } = {},
+  options: { linesAShard?: number; deadline?: number; type?: 'COMPLETIONS' | 'EMBEDDINGS'; models?: string[] } = {},
 ): Promise<RunningBatch> {
   const { linesAShard = lines.length, deadline = Date.now() + 86_400_000, type = 'COMPLETIONS' } = options;
   const batch = aBatch({ expiresAt: deadline, type, createdAt: Date.now() });
@@ -88,6 +88,7 @@ export async function aRunningBatch(
     shards: ranges.length,
     lines: lines.length,
     runnable: lines.length,
+    ...(options.models ? { models: options.models } : {}),
   });
   await world.files.put(plan.key, ranges.map((range) => `${JSON.stringify(range)}\n`).join(''));
   await world.batches.move(ref, 'in_progress', { now: Date.now(), attempt: 1, change: { plan } });

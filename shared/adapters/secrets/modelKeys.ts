@@ -3,8 +3,8 @@ import { cachedSecret } from './cachedSecret.ts';
 
 /** API keys of the model providers, by the provider's name in `models.json`. */
 export type ModelKeys = {
-  /** Undefined for a provider that has no secret. */
-  get(provider: string): Promise<string | undefined>;
+  /** Undefined for a provider that has no secret. `refused`: the key that the provider did not take. */
+  get(provider: string, refused?: string): Promise<string | undefined>;
 };
 
 // A worker runs for up to 15 minutes and would otherwise ask for each call; a rotated key is met within five.
@@ -23,5 +23,5 @@ export function createModelKeys(options: {
       cachedSecret({ ...rest, secretArn, maxAgeMs: MAX_AGE_MS }),
     ]),
   );
-  return { get: async (provider) => keys.get(provider)?.() };
+  return { get: async (provider, refused) => keys.get(provider)?.(refused) };
 }
