@@ -1,5 +1,11 @@
 import * as z from 'zod';
-import { BATCH_TYPES, type BatchDetail, BatchErrorSchema, type BatchHead } from '../domain/batch.ts';
+import {
+  BATCH_TYPES,
+  type BatchDetail,
+  BatchErrorSchema,
+  type BatchHead,
+  type RequestCounts,
+} from '../domain/batch.ts';
 import { BATCH_STATUSES, isEnded } from '../domain/batchStatus.ts';
 import { Time, time, timeOrNull } from './fields.ts';
 
@@ -75,6 +81,15 @@ export function canDownload(head: BatchHead, file: 'outputFile' | 'errorsFile', 
   );
 }
 
+/**
+ * Live counts may have counted a commit twice (an addition whose answer was lost is made again) until Plan or Finalize
+ * set them: never shown are more lines than there are.
+ */
+function shownCounts({ total, completed, failed }: RequestCounts): RequestCounts {
+  const shownFailed = Math.min(failed, total);
+  return { total, completed: Math.min(completed, total - shownFailed), failed: shownFailed };
+}
+
 /** The batch at `now`. `detail` is missing only where its record could not be read in the same breath. */
 export function batchView(
   head: BatchHead,
@@ -96,7 +111,7 @@ export function batchView(
     project_id: head.projectId,
     created_at: time(head.createdAt),
     updated_at: time(head.updatedAt),
-    request_counts: { ...head.requestCounts },
+    request_counts: shownCounts(head.requestCounts),
     usage: usage
       ? {
           input_tokens: usage.inputTokens,

@@ -47,6 +47,11 @@ describe('the batch object', () => {
     });
   });
 
+  it('never counts more lines than there are, though live counts may have counted some twice', () => {
+    const head = batchHead({ status: 'in_progress', requestCounts: { total: 296, completed: 253, failed: 61 } });
+    expect(batchView(head, batchDetail(), NOON).request_counts).toEqual({ total: 296, completed: 235, failed: 61 });
+  });
+
   it('shows what an ended batch has', () => {
     const head = batchHead({
       status: 'completed',
