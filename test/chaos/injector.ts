@@ -1,4 +1,5 @@
 import type { BatchRef } from '../../shared/domain/batch.ts';
+import type { MissingDue } from '../../shared/ports.ts';
 import { type Json, StatesError } from '../simulation/machine.ts';
 import type { SimulatedWorkflow } from '../simulation/simulatedWorkflow.ts';
 import type { Around, Interceptor, PortCall, Process, StepCall } from '../simulation/simulation.ts';
@@ -26,6 +27,7 @@ export type InjectorOptions = {
   random: Random;
   /** Told of each fault, as it happens. */
   onFault(fault: Fault, where: string): void;
+  isOwn(projectId: string): boolean;
   /** A batch that has ended, for an index that names too many. */
   anEndedBatch(): BatchRef | undefined;
 };
@@ -157,7 +159,8 @@ export class Injector {
   }
 
   async #dueCall(random: Random, draw: Draw, proceed: () => Promise<unknown>): Promise<unknown> {
-    let due = (await proceed()) as BatchRef[];
+    // What other runs have left on the same table is none of this one's business.
+    let due = ((await proceed()) as BatchRef[]).filter(({ projectId }) => this.#options.isOwn(projectId));
     if (draw('due_omitted')) due = due.filter(() => random.chance(0.5));
     const ended = this.#options.anEndedBatch();
     return ended && draw('due_stale') ? [ended, ...due.filter(({ batchId }) => batchId !== ended.batchId)] : due;
@@ -167,7 +170,10 @@ export class Injector {
     const { random } = this.#fateOf(process);
     if (this.#draw('table_refused', random, `${process.functionName} ${port}.${method}`))
       throw new InjectedFault('ThrottlingException', 'the table refuses');
-    yield* stream;
+    for await (const value of stream) {
+      if (method !== 'listMissingDue') yield value;
+      else yield (value as MissingDue[]).filter(({ ref }) => this.#options.isOwn(ref.projectId));
+    }
   }
 
   readonly around: Around = async (call, invoke) => {

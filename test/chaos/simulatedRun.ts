@@ -73,6 +73,7 @@ export async function runSimulated(options: RunOptions): Promise<RunResult> {
     weather: spec.weather,
     random: random.fork('injector'),
     onFault,
+    isOwn: (projectId) => projectId.startsWith(`p${seed}-${run}-`),
     anEndedBatch: () => endedBatches.at(-1),
   });
   let model: ChaosModel | undefined;
