@@ -61,9 +61,12 @@ function environmentOf(hosted: HostedFunction, common: Record<string, string>): 
   };
 }
 
+/** The life of a batch takes twelve functions, the check and the client's questions among them: those stay warm. */
+const MAX_IDLE = 16;
+
 /** Hosts the template's functions in worker threads and processes. Nothing is started before it is invoked. */
 export function startFunctions(options: FunctionHostOptions): FunctionHost {
-  const { idleMs = 60_000, maxIdle = 10 } = options;
+  const { idleMs = 60_000, maxIdle = MAX_IDLE } = options;
   const pools = new Map<string, Pool>();
   for (const hosted of options.functions) {
     const pool: Pool = {
