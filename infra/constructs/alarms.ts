@@ -127,8 +127,8 @@ export class BatchAlarms extends Construct {
       metric: machines.notification.metricFailed({ period: Duration.hours(1), statistic: 'Sum' }),
       from: 5,
     });
-    // Each attempt is told of at INFO.
-    if (stage.settings.logLevel !== 'DEBUG' && stage.settings.logLevel !== 'INFO') return;
+    // The last attempt is told of at WARN.
+    if (stage.settings.logLevel === 'ERROR') return;
     const pattern = logs.FilterPattern.all(
       logs.FilterPattern.stringValue('$.message', '=', 'Notification attempted'),
       logs.FilterPattern.stringValue('$.result', '=', 'gave_up'),

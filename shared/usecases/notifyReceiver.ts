@@ -40,7 +40,8 @@ export async function notifyReceiver(
   const decision = decideDelivery(head.delivery, answer, { pausesSeconds: settings.notify.pausesSeconds, now });
   const deliveredAt = decision.kind === 'delivered' ? now : undefined;
   await batches.setDelivery(ref, decision.delivery, deliveredAt, now);
-  log.info('Notification attempted', {
+  // A giving up is for the alarm, which must see it whatever the stage logs.
+  log[decision.kind === 'gave_up' ? 'warn' : 'info']('Notification attempted', {
     batchId: ref.batchId,
     result: decision.kind,
     attempts: decision.delivery.attempts,

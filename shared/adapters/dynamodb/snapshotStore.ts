@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import * as z from 'zod';
 import { StoredFileSchema } from '../../domain/batch.ts';
 import type { SnapshotStore } from '../../ports.ts';
@@ -35,17 +36,22 @@ export function createSnapshotStore(table: Table): SnapshotStore {
     },
 
     async take(batchId, from, now) {
+      // The SDK repeats a write whose answer was lost: the token tells its own success from another call's, which starts
+      // an execution of its own.
+      const token = randomUUID();
       const taken = await updateRecord(table, keys.snapshots(batchId), (e) => ({
         set: [
           e.equals('taken', from + 1),
           e.equals('takenAt', now),
+          e.equals('takenToken', token),
           ...(from === 0 ? [e.equals('ready', {})] : []),
           ...Object.entries(ttlOf(now + KEEP_MS)).map(([name, value]) => e.equals(name, value)),
         ],
         when: from === 0 ? e.absent('taken') : e.equals('taken', from),
       }));
-      // After a lost answer another call takes the next one: a snapshot may be skipped, none is made twice.
-      return taken ? 'taken' : 'superseded';
+      if (taken) return 'taken';
+      const standing = await getRecord(table, keys.snapshots(batchId));
+      return standing?.takenToken === token ? 'taken' : 'superseded';
     },
 
     async setReady(batchId, ready, drop) {

@@ -11,6 +11,10 @@ export function createS3Client(config: S3ClientConfig = {}): S3Client {
   return new S3Client({
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
+    // 503 SlowDown lasts until the bucket has spread its keys, a 500 or a reset for some seconds: five retries with jitter,
+    // doubled from 100 ms, are some 3 s on average. The SDK's default of 3 attempts is over after a fifth of a second.
+    maxAttempts: 6,
+    retryMode: 'standard',
     requestHandler: {
       connectionTimeout: 5_000,
       // Without it a peer that vanished is waited for until the function's own timeout. A reader that pauses longer
