@@ -34,8 +34,8 @@ export type ModelWorld = {
   store?: (store: CallShareStore) => CallShareStore;
 };
 
-/** A call as the model sees it; `at` from the start of the test. */
-export type SeenCall = { at: number; projectId: string; batchId: string; tokens: number };
+/** A call as the model sees it; `at` from the start of the test; `inFlight`: how many there are with it. */
+export type SeenCall = { at: number; projectId: string; batchId: string; tokens: number; inFlight?: number };
 
 /** Workers that do nothing but call one model through their gates, in virtual time. */
 export async function callTogether(world: ModelWorld, workers: SimulatedWorker[], untilMs = Number.POSITIVE_INFINITY) {
@@ -51,7 +51,6 @@ export async function callTogether(world: ModelWorld, workers: SimulatedWorker[]
     await time.clock.sleep(random.int(1, 8));
   });
   const store = world.store?.(shares.store) ?? shares.store;
-  let mostInFlight = 0;
   let inFlightOfAll = 0;
 
   async function work(worker: SimulatedWorker, index: number): Promise<void> {
@@ -60,7 +59,7 @@ export async function callTogether(world: ModelWorld, workers: SimulatedWorker[]
     await time.clock.sleep(worker.startsAt ?? 0);
     const clock: Clock = { now: () => time.now + skewMs, sleep: time.clock.sleep };
     const wake = createWakeUp(clock);
-    const ready = Array.from({ length: worker.lines }, () => aLine(world.maxTokens));
+    const ready = Array.from({ length: worker.lines }, () => wantedLine(world.maxTokens));
     let inFlight = 0;
     const gate: CallGate = createShareGate(
       { callShares: store, clock, random: own, log },
@@ -76,8 +75,7 @@ export async function callTogether(world: ModelWorld, workers: SimulatedWorker[]
       const call: GatedCall = { line, beganAt: clock.now(), blame: () => undefined };
       gate.began(call);
       inFlight++;
-      mostInFlight = Math.max(mostInFlight, ++inFlightOfAll);
-      calls.push({ at: time.now - start, projectId, batchId, tokens });
+      calls.push({ at: time.now - start, projectId, batchId, tokens, inFlight: ++inFlightOfAll });
       await clock.sleep(own.int(...latencyMs));
       inFlight--;
       inFlightOfAll--;
@@ -105,8 +103,8 @@ export async function callTogether(world: ModelWorld, workers: SimulatedWorker[]
     calls: calls.sort((a, b) => a.at - b.at),
     /** When each worker was through, from the start; undefined for one that died. */
     endedAt,
-    mostInFlight,
     writes: shares.writes,
+    records: shares.records.size,
     conflicts: shares.conflicts,
     log,
   };
@@ -115,7 +113,8 @@ export async function callTogether(world: ModelWorld, workers: SimulatedWorker[]
 const countAlike = (workers: SimulatedWorker[], { projectId, batchId }: SimulatedWorker) =>
   workers.filter((other) => other.projectId === projectId && other.batchId === batchId).length;
 
-function aLine(maxTokens: number | undefined): CalledLine {
+/** A line that wants the model `m`. */
+export function wantedLine(maxTokens?: number): CalledLine {
   const body = { messages: [], ...(maxTokens === undefined ? {} : { max_tokens: maxTokens }) };
   const call = { kind: 'call', provider: 'p', model: 'm', endpoint: 'chat/completions', body } as const;
   const request = { kind: 'openai', customId: '1', endpoint: 'chat/completions', model: 'm', body } as const;

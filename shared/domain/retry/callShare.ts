@@ -39,6 +39,8 @@ export type TakenBlock = { parts: number; aheadMs: number } & (
 export const HORIZON_MS = 1_000;
 /** A timeline that has fallen behind by less loses nothing: takers come back with jitter. */
 const CREDIT_MS = 1_000;
+/** Who has had less than its part for a while may catch up so much: one of a few workers comes back no later. */
+const PART_CREDIT_MS = 5_000;
 /** A call begins at most this long after its place in the block, or not in this block. More than `CREDIT_MS`. */
 export const LATE_MS = 2_000;
 /** A batch that has neither asked nor had anything for this long is not counted any more. */
@@ -53,7 +55,7 @@ export const PRESENCE_MS = 10_000;
 export const LIMIT_MS = 60_000 + LATE_MS + 500;
 
 /** What calls take is known only when they have ended, and is made up for after that. */
-const TOKEN_MARGIN = 1.03;
+const TOKEN_MARGIN = 1.05;
 
 /** A block is about so much of the batch's part of the model's time… */
 const BLOCK_MS = 1_000;
@@ -141,7 +143,7 @@ export function takeBlock(found: CallShares | undefined, ask: Ask): { block: Tak
   const { at, aheadMs, freeAt, holders } = asOf(found, ask);
   const parts = partsOf(holders, key);
   const own = holders[key];
-  const ownFreeAt = Math.max(own?.freeAt ?? 0, at - CREDIT_MS);
+  const ownFreeAt = own ? Math.max(own.freeAt, at - PART_CREDIT_MS) : at - CREDIT_MS;
   const changed = (ownAt: number, takenTo: number): CallShares => ({
     at,
     freeAt: takenTo,

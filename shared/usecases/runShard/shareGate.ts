@@ -40,6 +40,9 @@ type Block = {
   to: number;
 };
 
+/** A place that lapses is lost to all: the number that does not is sought slowly once it is about known. */
+const TURNOVER_STEP = 1 / 8;
+
 type Wanted = { calls: number; plannedMs: number; costMs: number; isBound: boolean };
 /** Asks for nothing but the number of parts. */
 const NO_CALLS: Wanted = { calls: 0, plannedMs: 0, costMs: 0, isBound: false };
@@ -48,17 +51,20 @@ const NO_CALLS: Wanted = { calls: 0, plannedMs: 0, costMs: 0, isBound: false };
 const LEAD_MS = 300;
 /** Places are met at these steps: a timer for each of thousands would do nothing but wake. */
 const TICK_MS = 10;
-/** Who was refused comes again with so much jitter, doubled each time: less than a timeline's credit. */
-const FIRST_JITTER_MS = 100;
-const LONGEST_JITTER_MS = 1_000;
+/**
+ * Who was refused comes again after so long, with full jitter, doubled each time: who is refused many times in a row has
+ * many beside it, of whom one comes soon enough for all.
+ */
+const FIRST_PAUSE_MS = 150;
+const LONGEST_PAUSE_MS = 4_000;
 /**
  * Calls that took less than was thought leave room for others, but only little of it is used later on: what was not
  * called in one minute must not come on top of the next.
  */
 const MOST_TO_THE_GOOD_MS = 500;
 /** After the table failed. */
-const FIRST_PAUSE_MS = 250;
-const LONGEST_PAUSE_MS = 10_000;
+const FIRST_FAULT_PAUSE_MS = 250;
+const LONGEST_FAULT_PAUSE_MS = 10_000;
 
 /**
  * Holds a worker's calls of one model to its part of the model's limits. Where the table cannot be asked nothing is sent
@@ -118,12 +124,14 @@ export function createShareGate(
     const held = left();
     if (ready.length <= held || othersOpenAt(now) > now + LEAD_MS) return undefined;
     if (blocks.some((block) => block.at + (block.left - 1) * block.everyMs > now + LEAD_MS)) return undefined;
-    if (lapsed > 0) turnover = Math.max(0, turnover - lapsed);
-    else if (wasBound) turnover = isSteady ? turnover + 1 : 2 * turnover;
+    // Places that are due and not used: it is not this gate that holds calls up.
+    if (blocks.some((block) => block.at <= now)) return undefined;
+    if (lapsed > 0) turnover = Math.max(0, Math.floor(turnover) - lapsed);
+    else if (wasBound) turnover = isSteady ? turnover + TURNOVER_STEP : 2 * turnover;
     isSteady ||= lapsed > 0;
     wasBound = false;
     lapsed = 0;
-    const most = Math.min(room, places() - begun.size) - held + turnover;
+    const most = Math.min(room, places() - begun.size) - held + Math.floor(turnover);
     if (most <= 0) return undefined;
     const tokens = ready.slice(held, held + most).map((line) => (countsTokens ? estimate.of(line.call) : 0));
     const calls = callsOfBlock(limits, parts ?? 1, tokens, most);
@@ -136,6 +144,9 @@ export function createShareGate(
     );
     return { calls, plannedMs, costMs, isBound: calls === most };
   };
+
+  const pauseMs = (firstMs: number, longestMs: number, times: number) =>
+    (0.1 + 0.9 * random.next()) * Math.min(longestMs, firstMs * 2 ** Math.min(times, 10));
 
   async function take({ calls, plannedMs, costMs, isBound }: Wanted, from: number): Promise<void> {
     try {
@@ -160,12 +171,10 @@ export function createShareGate(
         });
         return;
       }
-      const jitterMs = Math.min(LONGEST_JITTER_MS, FIRST_JITTER_MS * 2 ** Math.min(refusals++, 10));
       const at = taken ? taken.comeAt - taken.aheadMs : 0;
-      comeAt = Math.max(at, clock.now()) + (0.1 + 0.9 * random.next()) * jitterMs;
+      comeAt = Math.max(at, clock.now()) + pauseMs(FIRST_PAUSE_MS, LONGEST_PAUSE_MS, refusals++);
     } catch (error) {
-      const pauseMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(failures++, 10));
-      comeAt = clock.now() + (0.5 + 0.5 * random.next()) * pauseMs;
+      comeAt = clock.now() + pauseMs(FIRST_FAULT_PAUSE_MS, LONGEST_FAULT_PAUSE_MS, failures++);
       log.warn('share of a limit not taken', { model, error: error instanceof Error ? error.name : typeof error });
     }
   }
