@@ -11,8 +11,8 @@ export function createS3Client(config: S3ClientConfig = {}): S3Client {
   return new S3Client({
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
-    // 503 SlowDown lasts until the bucket has spread its keys, a 500 or a reset for some seconds: five retries with jitter,
-    // doubled from 100 ms, are some 3 s on average. The SDK's default of 3 attempts is over after a fifth of a second.
+    // 503 SlowDown lasts until the bucket has spread its keys, a 500 or a reset for some seconds: five retries, with pauses
+    // that the SDK doubles (from 500 ms after a SlowDown), go on for 3 to 20 s. Its default of 3 attempts does not.
     maxAttempts: 6,
     retryMode: 'standard',
     requestHandler: {

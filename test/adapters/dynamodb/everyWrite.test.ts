@@ -392,8 +392,3 @@ describe.each(writes)('$name', ({ of }) => {
     }
   });
 });
-
-test('the product tries so often, within bounds, and gives up on what does not answer', async () => {
-  const { config } = createDocumentClient({ region: 'us-east-1' });
-  expect(await config.maxAttempts()).toBe(ATTEMPTS);
-});
