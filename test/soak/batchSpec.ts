@@ -27,6 +27,7 @@ export type BatchSpec = {
   content: Buffer;
   onInvalidLine: 'fail' | 'skip';
   completionWindow: string;
+  retryWindow: string;
   /** An upload, packed or not, or a file on a web host. */
   input: 'upload' | 'packed_upload' | Serving;
   /** Into how many pieces a dripping file falls. */
@@ -83,6 +84,8 @@ export function drawBatch(random: Random, number: number, { brief }: { brief: bo
   const plan = { name, type, count: random.int(...count), fates, bad, blank: random.chance(0.3) ? 0.1 : 0 } as const;
   const { lines, content } = drawLines(random, plan);
   const cancel = drawCancel(random, kind);
+  const window = random.pick(['1h', '24h', '7d']);
+  const outlastsRun = brief && lines.some(isNeverAnswered);
   const input = random.weighted({ upload: 5, packed_upload: 1, web: 4 });
   return {
     name,
@@ -91,8 +94,10 @@ export function drawBatch(random: Random, number: number, { brief }: { brief: bo
     lines,
     content: Buffer.from(content),
     onInvalidLine: kind === 'bad_fails' || (bad === 0 && random.chance(0.5)) ? 'fail' : 'skip',
-    // A hanging line is given up after five timeouts: in a brief run its window ends first.
-    completionWindow: kind === 'expiring' || (brief && kind === 'stuck') ? '1m' : random.pick(['1h', '24h', '7d']),
+    // A line that is never answered, with nobody beside it, is waited for as if its model were down, for a quarter of an
+    // hour: in a brief run its window ends first.
+    completionWindow: kind === 'expiring' || outlastsRun ? '1m' : window,
+    retryWindow: outlastsRun ? '1m' : '1h',
     // A cancel while validating needs an input that takes its time.
     input: cancel === 'validating' ? 'dripping' : input === 'web' ? random.pick(SERVINGS) : input,
     // Up to some 20 s: longer than one invocation that is made short.
@@ -111,6 +116,10 @@ export function drawBatch(random: Random, number: number, { brief }: { brief: bo
     takesSnapshots: random.chance(kind === 'small' ? 0.1 : 0.4),
     retries: random.chance(0.5) ? drawRetries(random) : [],
   };
+}
+
+function isNeverAnswered(line: AskedLine): boolean {
+  return 'fate' in line && (line.fate === 'broken' || line.fate === 'hanging');
 }
 
 function drawCancel(random: Random, kind: Kind): CancelMoment | undefined {

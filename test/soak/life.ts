@@ -164,7 +164,7 @@ async function retryOf(
   const { id, spec, ended } = known;
   if (!ended) throw new Error(`The batch ${id} was not followed to its end`);
   const failed = known.lines.filter(({ line }) => ended.results.get(line)?.file === 'errors');
-  const body = { merge, callback_url: `${scene.receiverUrl}/${spec.mood}`, completion_window: '1h' };
+  const body = { merge, callback_url: `${scene.receiverUrl}/${spec.mood}`, completion_window: spec.retryWindow };
   const { status, body: answer } = await scene.client.call('POST', `/batches/${id}/retry`, { body, idempotencyKey });
   if (status === 409) {
     scene.counts.retriesRefused++;

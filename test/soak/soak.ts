@@ -20,7 +20,7 @@ console.log(`Soak of ${minutes} minutes with seed ${seed}`);
 const result = await runSoak({
   seed,
   seconds: minutes * 60,
-  drainSeconds: 300,
+  drainSeconds: 1_500,
   openBatches: 8,
   restartSeconds: [15, 45],
   bounds: { cancelSeconds, cancelAfterRestartSeconds: 2 * cancelSeconds, expirySeconds: 150, skewMs: 0 },

@@ -59,6 +59,12 @@ describe('the table of failure causes', () => {
     }
   });
 
+  it('a model may be down where its server fails, is overloaded, silent or not there; never where it looked at the call', () => {
+    const telling = (what: 'up' | 'down' | 'unknown') => ALL.filter((cause) => FAILURE_CAUSES[cause].model === what);
+    expect(telling('down')).toEqual(['overloaded', 'server_error', 'request_timeout', 'network', 'timeout']);
+    expect(telling('unknown')).toEqual(['invalid_response']);
+  });
+
   it('only a refusal for rate leaves the attempts alone', () => {
     expect(ALL.filter((cause) => !FAILURE_CAUSES[cause].countsAsAttempt)).toEqual(['rate_limited']);
   });
