@@ -51,6 +51,12 @@ describe('models.json', () => {
 
   test.each([
     [{ ...base, models: { m: { ...base.models.m, provider: 'q' } } }, /provider "q"/],
+    [{ ...base, models: { m: { ...base.models.m, limits: {} } } }, /models\.m\.limits: sets no limit/],
+    [
+      { ...base, models: { m: { ...base.models.m, limits: { requests_per_minute: 0 } } } },
+      /models\.m\.limits\.requests_per_minute: /,
+    ],
+    [{ ...base, models: { m: { ...base.models.m, limits: { rpm: 60 } } } }, /models\.m\.limits: .*rpm/],
     [{ ...base, agents: { a: { model: 'n' } } }, /agents\.a\.model.*"n"/],
     [{ ...base, vectors: { model: 'm' } }, /"embeddings"/],
     [{ ...base, providers: { p: { kind: 'other' } } }, /providers\.p\.kind/],

@@ -1,8 +1,11 @@
 import { type CallShares, holderKey, returnBlock, takeBlock } from '../../shared/domain/retry/callShare.ts';
 import type { CallShareStore } from '../../shared/ports.ts';
 
-/** The shares of a limit in memory; `travel` is what each way to the table and back takes. */
-export function memoryCallShares(travel: () => Promise<void> = async () => undefined) {
+/**
+ * The shares of a limit in memory; `travel` is what each way to the table and back takes. A `blind` one writes over what
+ * others have written since it read.
+ */
+export function memoryCallShares(travel: () => Promise<void> = async () => undefined, { blind = false } = {}) {
   const records = new Map<string, { version: number; shares: CallShares }>();
   let conflicts = 0;
   let writes = 0;
@@ -17,7 +20,7 @@ export function memoryCallShares(travel: () => Promise<void> = async () => undef
       if (!shares) return answer;
       await travel();
       writes++;
-      if (records.get(name)?.version === found?.version) {
+      if (blind || records.get(name)?.version === found?.version) {
         records.set(name, { version: (found?.version ?? 0) + 1, shares });
         return answer;
       }

@@ -1,5 +1,5 @@
 import type { ModelLimits } from '../../shared/domain/retry/callShare.ts';
-import type { CallShareStore, Clock } from '../../shared/ports.ts';
+import type { Clock } from '../../shared/ports.ts';
 import type { CallGate, GatedCall } from '../../shared/usecases/runShard/callGate.ts';
 import type { CalledLine } from '../../shared/usecases/runShard/callLine.ts';
 import { createShareGate } from '../../shared/usecases/runShard/shareGate.ts';
@@ -31,7 +31,8 @@ export type ModelWorld = {
   maxTokens?: number;
   /** Whether the table fails at that time from the start. */
   tableFails?: (ms: number) => boolean;
-  store?: (store: CallShareStore) => CallShareStore;
+  /** The table forgets to compare. */
+  blind?: boolean;
 };
 
 /** A call as the model sees it; `at` from the start of the test; `inFlight`: how many there are with it. */
@@ -49,8 +50,7 @@ export async function callTogether(world: ModelWorld, workers: SimulatedWorker[]
   const shares = memoryCallShares(async () => {
     if (world.tableFails?.(time.now - start)) throw new Error('the table is not to be had');
     await time.clock.sleep(random.int(1, 8));
-  });
-  const store = world.store?.(shares.store) ?? shares.store;
+  }, world);
   let inFlightOfAll = 0;
 
   async function work(worker: SimulatedWorker, index: number): Promise<void> {
@@ -62,7 +62,7 @@ export async function callTogether(world: ModelWorld, workers: SimulatedWorker[]
     const ready = Array.from({ length: worker.lines }, () => wantedLine(world.maxTokens));
     let inFlight = 0;
     const gate: CallGate = createShareGate(
-      { callShares: store, clock, random: own, log },
+      { callShares: shares.store, clock, random: own, log },
       {
         ...{ model: 'm', limits, holder: { projectId, batchId }, workers: countAlike(workers, worker) },
         demand: () => ({ ready, room: window - inFlight }),

@@ -47,6 +47,30 @@ describe('planning shards', () => {
     expect(await planShards(deps, input(batch, 2), LONG)).toEqual({ ...input(batch), next: 'finalize', round: 3 });
   });
 
+  it('lets no more workers run than the limits of the models can feed', async () => {
+    const batch = await aRunningBatch(world, chatLines(50), { linesAShard: 10 });
+    const head = await world.batches.get(batch.ref);
+    if (!head?.plan) throw new Error('no plan');
+    const { plan } = head;
+    const batches = { ...world.batches, get: async () => ({ ...head, plan: { ...plan, models: ['default'] } }) };
+    const deps = workerDeps(world);
+    const { default: model } = deps.models.models;
+    if (!model) throw new Error('no model');
+    const withLimits = (limits: NonNullable<typeof model.limits>) => ({
+      ...{ ...deps, batches },
+      models: { ...deps.models, models: { ...deps.models.models, default: { ...model, limits } } },
+    });
+    expect(await planShards(withLimits({ requests_per_minute: 60 }), input(batch), LONG)).toMatchObject({
+      maxConcurrency: 1,
+    });
+    expect(await planShards(withLimits({ calls_in_flight: 10 }), input(batch), LONG)).toMatchObject({
+      maxConcurrency: 2,
+    });
+    expect(await planShards(withLimits({ requests_per_minute: 60_000 }), input(batch), LONG)).toMatchObject({
+      maxConcurrency: 3,
+    });
+  });
+
   it('sets the live counts from the shards, with the bad lines among the failed', async () => {
     const batch = await aRunningBatch(world, chatLines(20), { linesAShard: 10 });
     await runShard(workerDeps(world), batch.step(1), LONG);
