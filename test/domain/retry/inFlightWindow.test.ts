@@ -16,7 +16,7 @@ describe('the in-flight window', () => {
       return window.size;
     };
     // By half in each round: the second half of it finds the window no longer filled.
-    expect([round(), round(), round(), round()]).toEqual([3, 4, 6, 9]);
+    expect([round(), round(), round(), round()]).toEqual([3, 4, 6, 8]);
     const [ticket = -1] = fill(window);
     window.leave(ticket, 'overloaded');
     expect(window).toMatchObject({ size: 4, isSteady: true });
