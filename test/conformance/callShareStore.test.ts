@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe } from 'vitest';
 import { createCallShareStore } from '../../shared/adapters/dynamodb/callShareStore.ts';
+import { memoryCallShares } from '../support/callShares.ts';
 import { startDynalite, type TestTable } from '../support/dynalite.ts';
 import { callShareStoreSuite } from './suites/callShareStore.ts';
 
@@ -10,3 +11,4 @@ beforeAll(async () => {
 afterAll(() => table.close());
 
 describe('shares of a limit on DynamoDB', () => callShareStoreSuite(() => createCallShareStore(table)));
+describe('shares of a limit in memory, as tests have them', () => callShareStoreSuite(() => memoryCallShares().store));

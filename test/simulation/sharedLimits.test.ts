@@ -122,6 +122,25 @@ describe('requests a minute', () => {
   });
 });
 
+describe('a limit of two calls a minute', () => {
+  test('is waited for in Step Functions, as long as it takes', async () => {
+    const { simulation, calls } = await start({ requests_per_minute: 2 });
+    const heads = await simulation.run(async () => {
+      const created = [await submit(simulation, 'a', 'one', 8), await submit(simulation, 'b', 'one', 8)];
+      return await Promise.all(created.map((head) => untilEnded(simulation, head)));
+    });
+    for (const head of heads)
+      expect(head).toMatchObject({ status: 'completed', attempt: 1, requestCounts: { completed: 8, failed: 0 } });
+    expect(mostWithin(calls, MINUTE_MS)).toBe(2);
+    // One after the other has its turn.
+    const firstHalf = calls.slice(0, 8);
+    expect(callsOf(firstHalf, 'a').length).toBeGreaterThanOrEqual(3);
+    expect(callsOf(firstHalf, 'b').length).toBeGreaterThanOrEqual(3);
+    const turns = simulation.log.lines.filter(({ message }) => message === 'shard turn');
+    expect(turns.filter(({ fields }) => fields?.end === 'idle').length).toBeGreaterThan(8);
+  });
+});
+
 describe('tokens a minute', () => {
   test('hold over the batches of two projects, which have equal parts whatever the number of their batches', async () => {
     const { simulation, calls } = await start({ tokens_per_minute: 60_000 }, { shards: { maxWorkers: 4 } });

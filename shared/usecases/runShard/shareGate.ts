@@ -65,6 +65,8 @@ const MOST_TO_THE_GOOD_MS = 500;
 /** After the table failed. */
 const FIRST_FAULT_PAUSE_MS = 250;
 const LONGEST_FAULT_PAUSE_MS = 10_000;
+/** What cannot be given back in this time is lost: the turn has results to account for, and its time ends. */
+const CLOSE_MS = 3_000;
 
 /**
  * Holds a worker's calls of one model to its part of the model's limits. Where the table cannot be asked nothing is sent
@@ -145,6 +147,8 @@ export function createShareGate(
     return { calls, plannedMs, costMs, isBound: calls === most };
   };
 
+  const warn = (what: string, error: unknown) =>
+    log.warn(what, { model, error: error instanceof Error ? error.name : typeof error });
   const pauseMs = (firstMs: number, longestMs: number, times: number) =>
     (0.1 + 0.9 * random.next()) * Math.min(longestMs, firstMs * 2 ** Math.min(times, 10));
 
@@ -175,7 +179,7 @@ export function createShareGate(
       comeAt = Math.max(at, clock.now()) + pauseMs(FIRST_PAUSE_MS, LONGEST_PAUSE_MS, refusals++);
     } catch (error) {
       comeAt = clock.now() + pauseMs(FIRST_FAULT_PAUSE_MS, LONGEST_FAULT_PAUSE_MS, failures++);
-      log.warn('share of a limit not taken', { model, error: error instanceof Error ? error.name : typeof error });
+      warn('share of a limit not taken', error);
     }
   }
 
@@ -226,22 +230,26 @@ export function createShareGate(
     },
 
     async close() {
-      await underWay;
-      const [last] = blocks.sort((a, b) => b.to - a.to);
-      const unusedMs = last ? last.left * last.everyMs : 0;
-      blocks = [];
-      if (unusedMs === 0 && owedMs <= 0) return;
-      const back = { unusedMs, owedMs: Math.max(0, owedMs), ...(last && { to: last.to }) };
-      try {
-        await callShares.giveBack({ model, record: last?.record ?? record, holder, aheadMs, ...back }, clock);
-      } catch (error) {
-        log.warn('share of a limit not given back', {
-          model,
-          error: error instanceof Error ? error.name : typeof error,
-        });
-      }
+      const over = new AbortController();
+      const late = clock.sleep(CLOSE_MS, over.signal).catch(() => undefined);
+      await Promise.race([giveBack(), late]);
+      over.abort();
     },
   };
+
+  async function giveBack(): Promise<void> {
+    await underWay;
+    const [last] = blocks.sort((a, b) => b.to - a.to);
+    const unusedMs = last ? last.left * last.everyMs : 0;
+    blocks = [];
+    if (unusedMs === 0 && owedMs <= 0) return;
+    const back = { unusedMs, owedMs: Math.max(0, owedMs), ...(last && { to: last.to }) };
+    try {
+      await callShares.giveBack({ model, record: last?.record ?? record, holder, aheadMs, ...back }, clock);
+    } catch (error) {
+      warn('share of a limit not given back', error);
+    }
+  }
 
   /** Without a place: when it is worth asking. Not before what was asked is answered. */
   function waiting(now: number): number {
