@@ -114,7 +114,7 @@ export async function runSimulated(options: RunOptions): Promise<RunResult> {
 
   const patienceUntil = startedAt + spec.weather.faultsForMs + PATIENCE_MS;
   const pause = async (ms: number, why?: string) => {
-    const broken = model?.violation() ?? receivers.violation();
+    const broken = violation ?? model?.violation() ?? receivers.violation();
     if (broken) throw broken;
     if (time.now > patienceUntil) {
       const open = scenes.flatMap((scene) => [...scene.books.values()]).find((known) => !known.ended);
@@ -156,7 +156,7 @@ export async function runSimulated(options: RunOptions): Promise<RunResult> {
         id,
         () => 'A batch that nobody made was told of',
       );
-    const broken = model?.violation() ?? receivers.violation();
+    const broken = violation ?? model?.violation() ?? receivers.violation();
     if (broken) throw broken;
   };
 
@@ -201,10 +201,17 @@ export async function runSimulated(options: RunOptions): Promise<RunResult> {
     for (const { id, ended } of scene.books.values()) if (ended) endedBatches.push({ projectId, batchId: id });
   }
 
+  // It would end the process of a function in the middle of its work.
+  const onUnhandled = (error: unknown) => {
+    violation ??= new Violation(undefined, `Nobody waits for ${error instanceof Error ? error.stack : String(error)}`);
+  };
+  process.on('unhandledRejection', onUnhandled);
   try {
     await simulation.run(main);
   } catch (error) {
-    violation = error instanceof Violation ? error : new Violation(undefined, String((error as Error).stack));
+    violation ??= error instanceof Violation ? error : new Violation(undefined, String((error as Error).stack));
+  } finally {
+    process.off('unhandledRejection', onUnhandled);
   }
   const tallies = scenes.map(({ tally }) => tally.lines);
   return {

@@ -148,16 +148,17 @@ async function seal(
     allDone &&= isShardDone(range, record.done);
     addUsage(usage, record);
   };
-  let group: Promise<void>[] = [];
+  // Begun together: one that failed while the plan is read on would be a rejection that nobody waits for.
+  let group: ShardRange[] = [];
   for await (const range of readPlan(deps, head.plan)) {
     if (!unfinished.has(range.shard)) continue;
-    group.push(sealOne(range));
+    group.push(range);
     if (group.length === SEALS_AT_ONCE) {
-      await Promise.all(group);
+      await Promise.all(group.map(sealOne));
       group = [];
     }
   }
-  await Promise.all(group);
+  await Promise.all(group.map(sealOne));
   return { allDone, usage };
 }
 
