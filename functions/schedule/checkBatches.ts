@@ -2,6 +2,7 @@ import { machinePorts } from '../../shared/lambda/deps/machines.ts';
 import { systemPorts } from '../../shared/lambda/deps/system.ts';
 import { tablePorts } from '../../shared/lambda/deps/tables.ts';
 import { functionEnvironment } from '../../shared/lambda/environment.ts';
+import { meteredHandler } from '../../shared/lambda/metering.ts';
 import { checkBatches } from '../../shared/usecases/checkBatches.ts';
 
 const environment = functionEnvironment('schedule/checkBatches');
@@ -12,7 +13,7 @@ const deps = {
 };
 
 /** Each minute: the same code as the operator's route. What it did goes to the log, without the list of batches. */
-export async function handler(): Promise<void> {
+export const handler = meteredHandler({ function: 'checkBatches', kind: 'schedule' }, async () => {
   const { batches, ...counts } = await checkBatches(deps);
   deps.log.info('check', { ...counts, batches: batches.map(({ id, to, reason }) => `${id} ${to} ${reason}`) });
-}
+});

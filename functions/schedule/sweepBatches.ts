@@ -2,13 +2,17 @@ import type { Context } from 'aws-lambda';
 import { systemPorts } from '../../shared/lambda/deps/system.ts';
 import { tablePorts } from '../../shared/lambda/deps/tables.ts';
 import { functionEnvironment } from '../../shared/lambda/environment.ts';
+import { meteredHandler } from '../../shared/lambda/metering.ts';
 import { sweepBatches } from '../../shared/usecases/sweepBatches.ts';
 
 const environment = functionEnvironment('schedule/sweepBatches');
 const deps = { ...systemPorts('sweepBatches', environment.SETTINGS), ...tablePorts(environment.TABLE_NAME) };
 
 /** Once a day: what the due index has lost is put back, for the next check to look at. */
-export async function handler(_event: unknown, context: Context): Promise<void> {
-  const swept = await sweepBatches(deps, { remainingMs: () => context.getRemainingTimeInMillis() });
-  deps.log.info('sweep', swept);
-}
+export const handler = meteredHandler(
+  { function: 'sweepBatches', kind: 'schedule' },
+  async (_: unknown, context: Context) => {
+    const swept = await sweepBatches(deps, { remainingMs: () => context.getRemainingTimeInMillis() });
+    deps.log.info('sweep', swept);
+  },
+);

@@ -102,6 +102,8 @@ export const SettingsSchema = z.strictObject({
       uploadUrlSeconds: Positive.max(3600).default(3600),
     })
     .prefault({}),
+  /** A line of log for each invocation with what it has used of AWS: `metered.ts`. `npm run bench` sums them. */
+  metering: z.boolean().default(false),
   logLevel: z.enum(['DEBUG', 'INFO', 'WARN', 'ERROR']).default('INFO'),
 });
 export type Settings = z.infer<typeof SettingsSchema>;

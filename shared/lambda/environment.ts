@@ -51,6 +51,12 @@ export function readEnvironment<N extends VariableName>(...names: N[]): Environm
   return values as Environment<N>;
 }
 
+/** Whether the stage asks for figures. What has no settings (a test, an operator's tool) does not. */
+export function isMetered(): boolean {
+  const settings = Variables.SETTINGS.safeParse(process.env.SETTINGS);
+  return settings.success && settings.data.metering;
+}
+
 /** The variables that the table of functions gives to this one. */
 export function functionEnvironment<F extends FunctionName>(name: F): Environment<VariablesOf<F>> {
   return readEnvironment<VariableName>(...functions[name].variables);

@@ -16,6 +16,7 @@ import {
   projectOnly,
   requestLog,
 } from './http/middlewares.ts';
+import { meteredHandler } from './metering.ts';
 
 type CallerOf<R extends RouteName> = (typeof routes)[R]['caller'];
 
@@ -43,7 +44,7 @@ export function httpHandler<R extends RouteName, const A extends ApiAnswer<R>>(
   name: R,
   deps: { settings: Settings; log: Log } & Guard<R>,
   run: Run<R, A>,
-): middy.MiddyfiedHandler<HttpEvent, HttpResult, Error, Context> {
+): (event: HttpEvent, context: Context) => Promise<HttpResult> {
   const { settings, log } = deps;
   const route = routes[name];
   const exchange = apiOf(settings)[name];
@@ -59,7 +60,7 @@ export function httpHandler<R extends RouteName, const A extends ApiAnswer<R>>(
     stack.use(jsonBody(settings.limits.requestBodyBytes, { optional: isOptional(exchange.body) }));
   stack.use(checkedBy(exchange));
 
-  return stack.handler(async (event: HttpEvent) => {
+  const handler = stack.handler(async (event: HttpEvent) => {
     // `checkedBy` parsed it by this route's schemas; `projectOnly` sets the caller of a project's route.
     const answer = await run(event.checked as ApiRequest<R>, event.caller as Parameters<Run<R, A>>[1]);
     // Every `ApiAnswer` is one of these: its keys are the statuses of the table of answers.
@@ -71,4 +72,7 @@ export function httpHandler<R extends RouteName, const A extends ApiAnswer<R>>(
     if (answerBytes(result.body ?? '') > MAX_ANSWER_BYTES) throw new Error(`The answer of ${name} is too large.`);
     return result;
   });
+  return meteredHandler({ function: name, kind: 'request' }, (event: HttpEvent, context: Context) =>
+    handler(event, context),
+  );
 }

@@ -5,10 +5,11 @@ import { ApiError } from '../domain/errors.ts';
 import type { Log } from '../ports.ts';
 import { type HttpEvent, type HttpResult, pathOf } from './http/event.ts';
 import { errorAnswer, requestLog } from './http/middlewares.ts';
+import { meteredHandler } from './metering.ts';
 
 /** What the gateway has no route for: 405 with `Allow` where the table knows the path, else 404. */
-export function noRouteHandler({ log }: { log: Log }): middy.MiddyfiedHandler<HttpEvent, HttpResult, Error, Context> {
-  return middy<HttpEvent, HttpResult, Error, Context>()
+export function noRouteHandler({ log }: { log: Log }): (event: HttpEvent, context: Context) => Promise<HttpResult> {
+  const handler = middy<HttpEvent, HttpResult, Error, Context>()
     .use(requestLog(log))
     .use(errorAnswer(log))
     .handler((event: HttpEvent) => {
@@ -20,4 +21,7 @@ export function noRouteHandler({ log }: { log: Log }): middy.MiddyfiedHandler<Ht
         headers: { Allow: allowed.join(', ') },
       });
     });
+  return meteredHandler({ function: 'noRoute', kind: 'request' }, (event: HttpEvent, context: Context) =>
+    handler(event, context),
+  );
 }

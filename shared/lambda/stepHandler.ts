@@ -3,6 +3,7 @@ import type * as z from 'zod';
 import { STEP_VERSION, type StepInput, type StepName, type StepOutput, steps } from '../contract/steps.ts';
 import { OLDER_STEPS, type OlderStep, type OlderSteps, STEP_VERSION_UNKNOWN } from '../contract/stepVersions.ts';
 import type { Invocation, Log } from '../ports.ts';
+import { meteredHandler } from './metering.ts';
 
 /**
  * Step Functions matches these names as text (`ErrorEquals`), and a minifier renames classes: so names are literals.
@@ -29,7 +30,7 @@ export function stepHandler<S extends StepName>(
   run: (input: StepInput<S>, invocation: Invocation) => Promise<StepOutput<S>>,
 ): (event: unknown, context: Context) => Promise<unknown> {
   const contract = steps[step];
-  return async (event, context) => {
+  const handler = async (event: unknown, context: Context) => {
     const older = olderStep(step, event, olderSteps);
     const parsed = contract.input.safeParse(older ? older.read(event) : event);
     if (!parsed.success) throw new InvalidStepInput(problems(step, parsed.error), { cause: parsed.error });
@@ -48,6 +49,16 @@ export function stepHandler<S extends StepName>(
       throw error;
     }
   };
+  return meteredHandler({ function: step, kind: 'step' }, handler, (event, { answer }) => ({
+    batch_id: textOf(event, 'batchId'),
+    next: textOf(answer, 'next') ?? 'failed',
+  }));
+}
+
+/** A field of what came in or goes out, before or after it is parsed. */
+function textOf(value: unknown, field: string): string | undefined {
+  const text = typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[field] : undefined;
+  return typeof text === 'string' ? text : undefined;
 }
 
 /** Undefined for the version of this code, and for what has no version: that is no step's input. */

@@ -10,6 +10,7 @@ import { createSnapshotStore } from '../../adapters/dynamodb/snapshotStore.ts';
 import { createUploadStore } from '../../adapters/dynamodb/uploadStore.ts';
 import { createWebhookSecretStore } from '../../adapters/dynamodb/webhookSecretStore.ts';
 import type { Ports } from '../../ports.ts';
+import { metered } from '../metering.ts';
 
 type TablePorts = Pick<
   Ports,
@@ -26,7 +27,7 @@ type TablePorts = Pick<
 >;
 
 /** Everything that is kept in the one table. */
-export function tablePorts(tableName: string, client = createDocumentClient()): TablePorts {
+export function tablePorts(tableName: string, client = metered('dynamodb', createDocumentClient())): TablePorts {
   const table = { client, tableName };
   return {
     batches: createBatchStore(table),
