@@ -1,13 +1,11 @@
 import { afterEach, describe, expect, test } from 'vitest';
-import type { BatchHead } from '../../shared/domain/batch.ts';
-import { isEnded } from '../../shared/domain/batchStatus.ts';
 import { batchExecutionName } from '../../shared/domain/ids.ts';
 import type { ModelAnswer } from '../../shared/ports.ts';
-import { createBatch } from '../../shared/usecases/createBatch.ts';
 import { chatAnswer } from '../support/modelServer.ts';
 import { chatLines, testModels } from '../support/shardWorld.ts';
 import { StatesError } from './machine.ts';
-import { type PortCall, Process, type Simulation, startSimulation } from './simulation.ts';
+import { type PortCall, type Simulation, startSimulation } from './simulation.ts';
+import { submit, untilEnded } from './submit.ts';
 
 const LINES = 12;
 const MINUTE_MS = 60_000;
@@ -59,34 +57,6 @@ async function start(world: World): Promise<Simulation> {
 
 const calm = (): World => ({ fails: () => false, planFails: () => false, refuses: () => false, calls: 0 });
 
-async function submit({ stores, portsOf, time, ids }: Simulation, completionWindow = '24h'): Promise<BatchHead> {
-  const text = chatLines(LINES).join('\n');
-  const key = `uploads/p/${ids.ulid()}`;
-  const fileId = `file_${ids.ulid()}`;
-  await stores.files.put(key, text);
-  const expiresAt = time.now + 86_400_000;
-  await stores.uploads.put({ projectId: 'p', fileId, key, bytes: text.length, createdAt: time.now, expiresAt });
-  const body = {
-    ...{ name: 'simulated', type: 'COMPLETIONS' as const, input_file_url: `file://${fileId}` },
-    ...{ callback_url: 'http://127.0.0.1/hook', description: null, metadata: {} },
-    ...{ completion_window: completionWindow, on_invalid_line: 'fail' as const },
-  };
-  const caller = { projectId: 'p', role: 'owner' } as const;
-  const created = await createBatch(portsOf(new Process('http/createBatch')), caller, {
-    body,
-    idempotencyKey: undefined,
-  });
-  return created.head;
-}
-
-async function untilEnded({ time, stores }: Simulation, ref: BatchHead): Promise<BatchHead> {
-  for (;;) {
-    await time.clock.sleep(10_000);
-    const head = await stores.batches.get(ref);
-    if (head && isEnded(head.status)) return head;
-  }
-}
-
 const roundsOf = ({ log }: Simulation) =>
   log.lines.filter(({ message }) => message === 'shards planned').map(({ fields }) => fields?.left);
 
@@ -96,7 +66,7 @@ describe('shards left over after the map', () => {
     const simulation = await start(world);
     // As long as the first round lasts.
     world.fails = (shard) => shard === 1 && roundsOf(simulation).length < 2;
-    const head = await simulation.run(async () => untilEnded(simulation, await submit(simulation)));
+    const head = await simulation.run(async () => untilEnded(simulation, await submit(simulation, chatLines(LINES))));
     expect(head).toMatchObject({
       status: 'completed',
       attempt: 1,
@@ -110,7 +80,7 @@ describe('shards left over after the map', () => {
     const world = calm();
     const simulation = await start(world);
     const head = await simulation.run(async () => {
-      const batch = await submit(simulation);
+      const batch = await submit(simulation, chatLines(LINES));
       const first = batchExecutionName(batch.batchId, 1);
       // Some lines are done by then; nothing else works until the first attempt has failed.
       world.fails = (shard) => shard > 0 && simulation.workflow.executions.get(first)?.status === 'running';
@@ -128,7 +98,7 @@ describe('shards left over after the map', () => {
     const world = calm();
     const simulation = await start(world);
     world.fails = (shard) => shard > 0;
-    const head = await simulation.run(async () => untilEnded(simulation, await submit(simulation)));
+    const head = await simulation.run(async () => untilEnded(simulation, await submit(simulation, chatLines(LINES))));
     expect(head).toMatchObject({
       status: 'failed',
       outcome: { reason: 'step_died' },
@@ -150,7 +120,7 @@ describe('a model that refuses for hours', () => {
     const trouble = () => (time.now - begun) % (30 * MINUTE_MS) > 20 * MINUTE_MS;
     world.fails = trouble;
     world.planFails = trouble;
-    const head = await simulation.run(async () => untilEnded(simulation, await submit(simulation)));
+    const head = await simulation.run(async () => untilEnded(simulation, await submit(simulation, chatLines(LINES))));
     expect(head).toMatchObject({ status: 'completed', requestCounts: { completed: LINES, failed: 0 } });
     // More than may get nowhere in a row.
     expect(head.attempt).toBeGreaterThan(6);
@@ -160,7 +130,9 @@ describe('a model that refuses for hours', () => {
     const world = calm();
     const simulation = await start(world);
     world.refuses = () => true;
-    const head = await simulation.run(async () => untilEnded(simulation, await submit(simulation, '20m')));
+    const head = await simulation.run(async () =>
+      untilEnded(simulation, await submit(simulation, chatLines(LINES), { completionWindow: '20m' })),
+    );
     // Lines whose next try would come after the end have failed by then, and so all are done in time.
     expect(['completed', 'expired']).toContain(head.status);
     expect(head).toMatchObject({ attempt: 1, requestCounts: { total: LINES, completed: 0, failed: LINES } });

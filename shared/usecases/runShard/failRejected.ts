@@ -1,4 +1,4 @@
-import type { BatchRef } from '../../domain/batch.ts';
+import type { BatchHead } from '../../domain/batch.ts';
 import { FAILURE_CAUSES, failureMessage } from '../../domain/retry/failureCauses.ts';
 import type { Ports } from '../../ports.ts';
 import type { Rejection } from './modelLane.ts';
@@ -9,12 +9,15 @@ import type { Rejection } from './modelLane.ts';
  */
 export async function failRejected(
   { batches, controls, clock, log }: Pick<Ports, 'batches' | 'controls' | 'clock' | 'log'>,
-  { projectId, batchId }: BatchRef,
+  { projectId, batchId, attempt }: BatchHead,
   { cause, status }: Rejection,
 ): Promise<void> {
   const reason = FAILURE_CAUSES[cause].lineErrorCode;
   const message = `${failureMessage(cause, status === undefined ? {} : { status })} The batch has no other model.`;
+  const outcome = { kind: 'failed', reason, message, fixedAt: clock.now() } as const;
+  const fixed = await batches.fixOutcome({ projectId, batchId }, outcome, { attempt, from: ['in_progress'] });
+  // Somebody else has the batch by now.
+  if (fixed === 'superseded') return;
   log.warn('batch failed: its models are refused', { batchId, reason });
-  await batches.fixOutcome({ projectId, batchId }, { kind: 'failed', reason, message, fixedAt: clock.now() });
   await controls.stop(batchId, 'failed');
 }
