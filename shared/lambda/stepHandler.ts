@@ -1,7 +1,7 @@
 import type { Context } from 'aws-lambda';
 import type * as z from 'zod';
 import { STEP_VERSION, type StepInput, type StepName, type StepOutput, steps } from '../contract/steps.ts';
-import { OLDER_STEPS, type OlderStep, type OlderSteps, STEP_VERSION_UNKNOWN } from '../contract/stepVersions.ts';
+import { OLDER_STEPS, type OlderStep, type OlderSteps, type STEP_VERSION_UNKNOWN } from '../contract/stepVersions.ts';
 import type { Invocation, Log } from '../ports.ts';
 import { meteredHandler } from './metering.ts';
 
@@ -17,7 +17,7 @@ export class InvalidStepOutput extends Error {
 
 /** The execution's definition is of a version that this code does not know: older than it reads, or newer (a rollback). */
 export class StepVersionUnknown extends Error {
-  override readonly name = STEP_VERSION_UNKNOWN;
+  override readonly name = 'StepVersionUnknown' satisfies typeof STEP_VERSION_UNKNOWN;
 }
 
 /**
