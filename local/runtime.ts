@@ -13,7 +13,7 @@ import { getReadyKeys, PROJECT_ID } from './readyKeys.ts';
 import { startS3 } from './s3/server.ts';
 import { startSchedules } from './schedule.ts';
 import { startSecretsManager } from './secrets/server.ts';
-import { startStepFunctions } from './stepfunctions/server.ts';
+import { type StepFunctionsServer, startStepFunctions } from './stepfunctions/server.ts';
 import { ROOT, synthesize } from './synth.ts';
 import { readAssembly } from './template/assembly.ts';
 import { REGION } from './template/localNames.ts';
@@ -74,6 +74,8 @@ export type Backstage = {
   outputs: Record<string, string>;
   /** Invokes a function by its logical id's beginning. */
   invoke(logicalId: string, event: unknown): Promise<InvocationResult>;
+  /** Tells of every event of every execution, as the history of each does on AWS. */
+  observe: StepFunctionsServer['observe'];
 };
 
 /** Starts the whole product on this machine, from the template that would be deployed. */
@@ -230,6 +232,7 @@ async function startServices(
     environment,
     outputs: plan.outputs,
     invoke: (logicalId, event) => invoke(arnOf(plan, logicalId), event),
+    observe: sfn.observe,
   };
   return { url: api.url, demo, operatorKey, stores, backstage, ...keys };
 }

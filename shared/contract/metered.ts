@@ -28,6 +28,8 @@ export const METERED_MESSAGE = 'metered';
 
 export const MeteredLineSchema = z.object({
   message: z.literal(METERED_MESSAGE),
+  /** When the invocation ended; the log adds it. */
+  timestamp: z.iso.datetime(),
   /** What ran: a step's name, a route's, or a schedule's. */
   function: z.string(),
   kind: z.enum(['step', 'request', 'schedule']),
@@ -38,6 +40,8 @@ export const MeteredLineSchema = z.object({
   duration_ms: Count,
   /** Of the first invocation of a sandbox: the time until its code was loaded, which Lambda charges too. */
   init_ms: Count.optional(),
+  /** Of the processor, by the whole process; of a thread (the local run's API) it says nothing. */
+  cpu_ms: Count.optional(),
   memory_mb: Count,
   ...AwsUseSchema.shape,
 });

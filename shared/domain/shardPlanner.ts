@@ -10,13 +10,17 @@ export type ShardLimits = {
   minLines: number;
 };
 
+/** Lines that run in one shard, where their bytes and what lies between them allow it. */
+export function linesPerShard(runnable: number, { maxLines, minLines, maxWorkers }: ShardLimits): number {
+  return Math.min(maxLines, Math.max(minLines, Math.ceil(runnable / maxWorkers)));
+}
+
 /**
  * Cuts a batch into shards, in the file's order. A shard starts and ends with a line that is to be run; others
  * in between are in `skip`, those outside belong to no shard. A line over `maxBytes` is a shard of its own.
  */
 export function* cutShards(lines: LineTable, limits: ShardLimits): Generator<ShardRange, void, undefined> {
-  const share = Math.ceil(lines.runnable / limits.maxWorkers);
-  const target = Math.min(limits.maxLines, Math.max(limits.minLines, share));
+  const target = linesPerShard(lines.runnable, limits);
   let shard = 0;
   let open: OpenShard | undefined;
   for (let at = 0; at < lines.size; at++) {

@@ -1,3 +1,4 @@
+import { isMainThread } from 'node:worker_threads';
 import { createMeter, type MeteredService } from '../adapters/metering/meter.ts';
 import { type MeteredClient, meterClient } from '../adapters/metering/meterClient.ts';
 import { createLog } from '../adapters/system/log.ts';
@@ -30,8 +31,9 @@ export function meteredHandler<E, C extends Context, R>(
   if (!meter || !log) return handler;
   return async (event, context) => {
     const startMs = performance.now();
-    // Since the process, or the thread, was started.
-    const first = isFirst ? { init_ms: Math.ceil(startMs) } : {};
+    const cpu = process.cpuUsage();
+    // Since the process was started. A thread (as the local run's API has) does not know its own start.
+    const first = isFirst && isMainThread ? { init_ms: Math.ceil(startMs) } : {};
     isFirst = false;
     let answer: R | undefined;
     try {
@@ -40,15 +42,21 @@ export function meteredHandler<E, C extends Context, R>(
     } finally {
       // Lambda charges by the started millisecond.
       const duration_ms = Math.ceil(performance.now() - startMs);
-      const fields: Omit<MeteredLine, 'message'> = {
+      const fields: Omit<MeteredLine, 'message' | 'timestamp'> = {
         ...of,
         ...describe(event, { answer }),
         duration_ms,
         ...first,
+        ...(isMainThread ? { cpu_ms: cpuMsSince(cpu) } : {}),
         memory_mb: Number(context.memoryLimitInMB),
         ...meter.take(),
       };
       log.info(METERED_MESSAGE, fields);
     }
   };
+}
+
+function cpuMsSince(start: NodeJS.CpuUsage): number {
+  const { user, system } = process.cpuUsage(start);
+  return Math.round((user + system) / 1_000);
 }
