@@ -64,14 +64,24 @@ export class Injector {
     return this.#time;
   }
 
-  /** Whether lines of the batch may be lost for good: see `Witness`. */
-  mayLoseLines(batchId: string): boolean {
-    return (this.#workerDeaths.get(batchId) ?? 0) >= 3 || this.#deletedParts.has(batchId);
+  /** See `Witness`. A line is given up after three workers that died of it. */
+  harmDone(batchId: string): { workersDied: boolean; partsDeleted: boolean } {
+    const workersDied = [...this.#workerDeaths].some(([shard, deaths]) => deaths >= 3 && shard.startsWith(batchId));
+    return { workersDied, partsDeleted: this.#deletedParts.has(batchId) };
+  }
+
+  /** Resolves once the process stands still no more. */
+  async thawed(process: Process): Promise<void> {
+    const { frozenUntil } = this.#fateOf(process);
+    if (frozenUntil > this.time.now) await this.#sleep(frozenUntil - this.time.now);
   }
 
   readonly intercept: Interceptor = (call, proceed) => {
     const { process, port, method } = call;
-    if (port === 'clock') return proceed();
+    if (port === 'clock') {
+      const answer = proceed();
+      return answer instanceof Promise ? answer.then(() => this.thawed(process)) : answer;
+    }
     const fate = this.#fateOf(process);
     if (STREAMS.has(`${port}.${method}`)) return this.#stream(call, proceed() as AsyncIterable<unknown>);
     return this.#call(call, fate, async () => await proceed());
@@ -82,7 +92,9 @@ export class Injector {
     const { random } = fate;
     const where = `${process.functionName} ${port}.${method}`;
     const draw = (fault: Fault) => this.#draw(fault, random, where);
-    if (fate.frozenUntil > this.time.now) await this.#sleep(fate.frozenUntil - this.time.now);
+    // Who asks for its provider is about to call the model: that is the moment which counts for deadlines.
+    if (port === 'providers') return proceed();
+    await this.thawed(process);
     if (draw('clock_jumps')) process.skewMs = random.int(-SKEW_MS.behind, SKEW_MS.ahead);
     if (draw('killed_before')) return this.#kill(process);
     if (draw('killed_after')) {
@@ -95,18 +107,17 @@ export class Injector {
         .catch(() => undefined);
       return this.#kill(process);
     }
-    // A process that has only asked for its provider is about to call the model, which is no call of a port.
-    if (port !== 'providers' && draw('frozen')) {
+    if (draw('frozen')) {
       fate.frozenUntil = this.time.now + random.int(5_000, random.chance(0.7) ? 60_000 : LATE_MS);
       this.#countDeath(process);
-      await this.#sleep(fate.frozenUntil - this.time.now);
+      await this.thawed(process);
     } else if (draw('slow')) await this.#sleep(random.int(10, 10_000));
     // Killed at its timeout meanwhile: what was on its way may arrive all the same.
     if (process.dead && random.chance(0.5)) return NEVER;
 
     if (port === 'workflow') return this.#workflowCall(method, draw, proceed);
     if (port === 'receivers') return this.#receiverCall(draw, proceed);
-    if (port === 'sources' || port === 'providers') return proceed();
+    if (port === 'sources') return proceed();
     if (FILES.has(port)) return this.#fileCall(call, random, draw, proceed);
     if (method === 'listDue') return this.#dueCall(random, draw, proceed);
     return this.#tableCall(call, random, draw, proceed);
@@ -118,7 +129,9 @@ export class Injector {
       'InternalServerError',
       'ProvisionedThroughputExceededException',
     ]);
-    if (draw('table_refused')) throw new InjectedFault(refusal, 'the table refuses');
+    if (draw('table_refused')) {
+      throw new InjectedFault(refusal, 'the table refuses');
+    }
     if (draw('table_timed_out')) {
       await proceed();
       throw new InjectedFault('TimeoutError', 'the answer of the table is lost');
@@ -257,9 +270,11 @@ export class Injector {
     if (functionName === 'workflow/runShard') this.#countWorkerDeath(payload);
   }
 
-  #countWorkerDeath({ batchId }: Json): void {
-    if (typeof batchId !== 'string') return;
-    this.#workerDeaths.set(batchId, (this.#workerDeaths.get(batchId) ?? 0) + 1);
+  #countWorkerDeath(payload: Json): void {
+    const { batchId, shard } = payload as { batchId?: string; shard?: { shard: number } };
+    if (batchId === undefined || shard === undefined) return;
+    const key = `${batchId} ${shard.shard}`;
+    this.#workerDeaths.set(key, (this.#workerDeaths.get(key) ?? 0) + 1);
   }
 
   /** Of the commit that was just made. */

@@ -1,5 +1,5 @@
 import type { ModelAnswer, ModelCall } from '../../shared/ports.ts';
-import type { SimulatedModel } from '../simulation/simulation.ts';
+import type { Process, SimulatedModel } from '../simulation/simulation.ts';
 import type { VirtualTime } from '../simulation/virtualTime.ts';
 import type { Fate } from '../soak/lines.ts';
 import { type Asked, answerOf, type ModelBooks, nothingAsked, promptOf } from '../soak/model.ts';
@@ -31,7 +31,14 @@ export function createChaosModel(
   time: VirtualTime,
   random: Random,
   weather: Weather,
-  onFault: (fault: Fault, where: string) => void,
+  {
+    onFault,
+    thawed,
+  }: {
+    onFault(fault: Fault, where: string): void;
+    /** Resolves once the caller can take an answer. */
+    thawed(process: Process): Promise<void>;
+  },
 ): ChaosModel {
   const startedAt = time.now;
   const asked = new Map<string, Asked>();
@@ -62,104 +69,110 @@ export function createChaosModel(
     lastCallAt,
     violation: () => violation,
     asked: (prompt) => asked.get(prompt),
-    async call(call: ModelCall, process): Promise<ModelAnswer> {
-      const [fate, prompt] = promptOf(call.endpoint, call.body).split(' ', 2) as [Fate, string];
-      const key = call.idempotencyKey;
-      enter(key, prompt, String(process.payload.batchId), time.now + process.skewMs);
-      const known = asked.get(prompt) ?? nothingAsked();
-      asked.set(prompt, known);
-      const own = known.byKey.get(key) ?? { calls: 0, answers: 0 };
-      known.byKey.set(key, own);
-      known.calls++;
-      own.calls++;
-      totals.calls++;
-      const chance = random.fork(`${key} ${own.calls}`);
-      const after = (least: number, most: number) => time.clock.sleep(chance.int(least, most), call.signal);
-      const draw = (fault: Fault) => {
-        const drawn = chance.next() < weather.rates[fault];
-        if (!drawn || time.now >= startedAt + weather.faultsForMs) return false;
-        onFault(fault, 'model');
-        return true;
-      };
-
-      const answer = (): ModelAnswer => {
-        const number = ++serial;
-        known.serials.add(number);
-        totals.answers++;
-        if (++own.answers > 1) totals.repeatedAnswers++;
-        return { kind: 'answered', status: 200, body: Buffer.from(answerOf(call.endpoint, prompt, number)) };
-      };
-      const refuse = (status: number, retryAfterMs?: number): ModelAnswer => {
-        if (status === 400) known.refusals++;
-        else known.failures++;
-        if (status === 429) known.throttles++;
-        return refusal(status, retryAfterMs);
-      };
-      const cut = (): ModelAnswer => {
-        known.failures++;
-        return { kind: 'network', reason: 'the script cuts it' };
-      };
-      const hang = async (): Promise<ModelAnswer> => {
-        known.failures++;
-        await time.clock.sleep(call.timeoutMs, call.signal);
-        return { kind: 'timeout' };
-      };
-      const garble = (): ModelAnswer => {
-        known.failures++;
-        known.garbled++;
-        return { kind: 'answered', status: 200, body: Buffer.from('<html>Welcome</html>') };
-      };
-
-      const injected = async (): Promise<ModelAnswer | undefined> => {
-        if (draw('model_429')) return refuse(429);
-        if (draw('model_429_retry_after')) return refuse(429, chance.int(1, 60) * 1000);
-        if (draw('model_5xx')) return refuse(chance.pick([500, 502, 504]));
-        if (draw('model_overloaded')) return refuse(chance.pick([503, 529]));
-        if (draw('model_network')) return cut();
-        if (draw('model_timeout')) return hang();
-        if (draw('model_garbled')) return garble();
-        if (!draw('model_oversized')) return undefined;
-        known.oversized++;
-        known.failures++;
-        return { kind: 'too_large' };
-      };
-
-      await after(50, 3_000);
-      const outage = outageNow();
-      if (outage) {
-        onFault('model_outage', 'model');
-        return outage.how === 'cut' ? cut() : refuse(503);
-      }
-      const fault = await injected();
-      if (fault) return fault;
-      switch (fate) {
-        case 'answered':
-          return answer();
-        case 'slow':
-          await after(3_000, 15_000);
-          return answer();
-        case 'throttled':
-          return own.calls <= 2 ? refuse(429, chance.chance(0.5) ? 1_000 : undefined) : answer();
-        case 'failing_once':
-          return own.calls === 1 ? refuse(500) : answer();
-        case 'cut_once':
-          return own.calls === 1 ? cut() : answer();
-        case 'hanging_once':
-          return own.calls > 1 ? answer() : hang();
-        case 'broken':
-          return refuse(500);
-        case 'hanging':
-          return hang();
-        case 'garbage':
-          return garble();
-        case 'refused':
-          return refuse(400);
-        case 'healing':
-          return [...known.byKey.keys()][0] === key ? refuse(400) : answer();
-        default:
-          // A line that no model is to be asked about; the checker finds it in `asked`.
-          return refuse(400);
-      }
+    async call(call, process) {
+      const answer = await respond(call, process);
+      await thawed(process);
+      return answer;
     },
   };
+
+  async function respond(call: ModelCall, process: Process): Promise<ModelAnswer> {
+    const [fate, prompt] = promptOf(call.endpoint, call.body).split(' ', 2) as [Fate, string];
+    const key = call.idempotencyKey;
+    enter(key, prompt, String(process.payload.batchId), time.now + process.skewMs);
+    const known = asked.get(prompt) ?? nothingAsked();
+    asked.set(prompt, known);
+    const own = known.byKey.get(key) ?? { calls: 0, answers: 0 };
+    known.byKey.set(key, own);
+    known.calls++;
+    own.calls++;
+    totals.calls++;
+    const chance = random.fork(`${key} ${own.calls}`);
+    const after = (least: number, most: number) => time.clock.sleep(chance.int(least, most), call.signal);
+    const draw = (fault: Fault) => {
+      const drawn = chance.next() < weather.rates[fault];
+      if (!drawn || time.now >= startedAt + weather.faultsForMs) return false;
+      onFault(fault, 'model');
+      return true;
+    };
+
+    const answer = (): ModelAnswer => {
+      const number = ++serial;
+      known.serials.add(number);
+      totals.answers++;
+      if (++own.answers > 1) totals.repeatedAnswers++;
+      return { kind: 'answered', status: 200, body: Buffer.from(answerOf(call.endpoint, prompt, number)) };
+    };
+    const refuse = (status: number, retryAfterMs?: number): ModelAnswer => {
+      if (status === 400) known.refusals++;
+      else known.failures++;
+      if (status === 429) known.throttles++;
+      return refusal(status, retryAfterMs);
+    };
+    const cut = (): ModelAnswer => {
+      known.failures++;
+      return { kind: 'network', reason: 'the script cuts it' };
+    };
+    const hang = async (): Promise<ModelAnswer> => {
+      known.failures++;
+      await time.clock.sleep(call.timeoutMs, call.signal);
+      return { kind: 'timeout' };
+    };
+    const garble = (): ModelAnswer => {
+      known.failures++;
+      known.garbled++;
+      return { kind: 'answered', status: 200, body: Buffer.from('<html>Welcome</html>') };
+    };
+
+    const injected = async (): Promise<ModelAnswer | undefined> => {
+      if (draw('model_429')) return refuse(429);
+      if (draw('model_429_retry_after')) return refuse(429, chance.int(1, 60) * 1000);
+      if (draw('model_5xx')) return refuse(chance.pick([500, 502, 504]));
+      if (draw('model_overloaded')) return refuse(chance.pick([503, 529]));
+      if (draw('model_network')) return cut();
+      if (draw('model_timeout')) return hang();
+      if (draw('model_garbled')) return garble();
+      if (!draw('model_oversized')) return undefined;
+      known.oversized++;
+      known.failures++;
+      return { kind: 'too_large' };
+    };
+
+    await after(50, 3_000);
+    const outage = outageNow();
+    if (outage) {
+      onFault('model_outage', 'model');
+      return outage.how === 'cut' ? cut() : refuse(503);
+    }
+    const fault = await injected();
+    if (fault) return fault;
+    switch (fate) {
+      case 'answered':
+        return answer();
+      case 'slow':
+        await after(3_000, 15_000);
+        return answer();
+      case 'throttled':
+        return own.calls <= 2 ? refuse(429, chance.chance(0.5) ? 1_000 : undefined) : answer();
+      case 'failing_once':
+        return own.calls === 1 ? refuse(500) : answer();
+      case 'cut_once':
+        return own.calls === 1 ? cut() : answer();
+      case 'hanging_once':
+        return own.calls > 1 ? answer() : hang();
+      case 'broken':
+        return refuse(500);
+      case 'hanging':
+        return hang();
+      case 'garbage':
+        return garble();
+      case 'refused':
+        return refuse(400);
+      case 'healing':
+        return [...known.byKey.keys()][0] === key ? refuse(400) : answer();
+      default:
+        // A line that no model is to be asked about; the checker finds it in `asked`.
+        return refuse(400);
+    }
+  }
 }

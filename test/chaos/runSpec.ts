@@ -5,7 +5,11 @@ import { drawWeather, type Weather } from './weather.ts';
 /** All that a run is made of, drawn from its seed and number. */
 export type RunSpec = {
   weather: Weather;
-  settings: Record<string, unknown>;
+  settings: {
+    worker: { commitLines: number; callTimeoutSeconds: number; retryMaxMs: number; drainSeconds: number };
+    shards: { maxLines: number; minLines: number; maxWorkers: number };
+    [group: string]: Record<string, unknown>;
+  };
   timeoutSeconds: { 'workflow/runShard': number; 'workflow/finalizeBatch': number; 'workflow/fetchInput': number };
   projects: { batches: BatchSpec[]; rotatesSecret: boolean }[];
 };

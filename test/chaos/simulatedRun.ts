@@ -3,6 +3,7 @@ import type { BatchRef } from '../../shared/domain/batch.ts';
 import { ModelsFileSchema } from '../../shared/domain/models.ts';
 import { type Interceptor, startSimulation } from '../simulation/simulation.ts';
 import type { Stack } from '../simulation/stack.ts';
+import { STREAMS } from '../simulation/trackedPorts.ts';
 import { checkAgain } from '../soak/checkEnd.ts';
 import { drain } from '../soak/drain.ts';
 import type { View } from '../soak/ledger.ts';
@@ -14,10 +15,11 @@ import { createChaosClient } from './client.ts';
 import { EventDigest } from './eventDigest.ts';
 import { Injector } from './injector.ts';
 import { type ChaosModel, createChaosModel } from './model.ts';
+import type { PlantedBug } from './plantedBugs.ts';
 import { createChaosReceivers } from './receivers.ts';
 import { drawRun, type RunSpec } from './runSpec.ts';
 import { createChaosSource } from './source.ts';
-import { type Fault, LATE_MS, SKEW_MS } from './weather.ts';
+import { drawnWeather, type Fault, LATE_MS, SKEW_MS } from './weather.ts';
 
 export type RunResult = {
   seed: number;
@@ -38,10 +40,8 @@ export type RunOptions = {
   stack: Stack;
   seed: number;
   run: number;
-  /** What the run is made of, where not all of it is to be drawn. */
-  change?(spec: RunSpec): RunSpec;
-  /** A bug that is planted: stands between the faults and the ports. */
-  mutation?: Interceptor;
+  /** Stands before the faults: what it changes, the process does. */
+  bug?: PlantedBug;
   /** Told of every call of a port, for whoever looks into a violation. */
   onEvent?(event: string): void;
 };
@@ -60,12 +60,16 @@ export async function runSimulated(options: RunOptions): Promise<RunResult> {
   const { stack, seed, run } = options;
   const random = seededRandom(seed).fork(`run ${run}`);
   const drawn = drawRun(random.fork('spec'));
-  const spec = options.change?.(drawn) ?? drawn;
+  const spec = options.bug ? withBug(options.bug, drawn) : drawn;
   const faults = new Map<Fault, number>();
+  /** Calls that the faults may have made workers make again. */
+  let repeatable = 0;
   const digest = new EventDigest(options.onEvent);
   const onFault = (fault: Fault, where: string) => {
     faults.set(fault, (faults.get(fault) ?? 0) + 1);
     digest.add(`FAULT ${fault} ${where}`);
+    if (DISTURBING.test(fault) && /runShard|execution/.test(where))
+      repeatable += mostRepeated(spec) * (where === 'execution' ? spec.settings.shards.maxWorkers : 1);
   };
   const scenes: Scene[] = [];
   const endedBatches: BatchRef[] = [];
@@ -81,6 +85,7 @@ export async function runSimulated(options: RunOptions): Promise<RunResult> {
   const source = createChaosSource();
   const idRandom = random.fork('ids');
 
+  let planted: Interceptor = (_, proceed) => proceed();
   const simulation = await startSimulation({
     stack,
     models: chaosModels(),
@@ -95,14 +100,15 @@ export async function runSimulated(options: RunOptions): Promise<RunResult> {
       injector.attach(time);
       source.attach(time);
       digest.attach(time);
-      model = createChaosModel(time, random.fork('model'), spec.weather, onFault);
+      model = createChaosModel(time, random.fork('model'), spec.weather, {
+        onFault,
+        thawed: (process) => injector.thawed(process),
+      });
       return model;
     },
     sources: source,
     around: injector.around,
-    intercept: digest.watch((call, proceed) =>
-      injector.intercept(call, () => (options.mutation ? options.mutation(call, proceed) : proceed())),
-    ),
+    intercept: digest.watch((call, proceed) => planted(call, () => injector.intercept(call, proceed))),
     checkEveryMs: () => (injector.isOver ? 3 : 1) * MINUTE_MS,
     receive: (url, headers, body) => receivers.receive(url, headers, body),
   });
@@ -110,10 +116,13 @@ export async function runSimulated(options: RunOptions): Promise<RunResult> {
   const startedAt = time.now;
   injector.deletePart = (key) => void simulation.stores.files.delete([key]);
   if (!model) throw new Error('The simulation has asked for no model');
-  const books = { ...model, windowShadowMs: WINDOW_SHADOW_MS, mayLoseLines: (id: string) => injector.mayLoseLines(id) };
+  const books = { ...model, windowShadowMs: WINDOW_SHADOW_MS, harmDone: (id: string) => injector.harmDone(id) };
 
   const patienceUntil = startedAt + spec.weather.faultsForMs + PATIENCE_MS;
   const pause = async (ms: number, why?: string) => {
+    const { repeatedAnswers } = books.totals;
+    if (repeatedAnswers > repeatable)
+      throw new Violation(undefined, `${repeatedAnswers} model calls were repeated, where ${repeatable} may be`);
     const broken = violation ?? model?.violation() ?? receivers.violation();
     if (broken) throw broken;
     if (time.now > patienceUntil) {
@@ -132,6 +141,13 @@ export async function runSimulated(options: RunOptions): Promise<RunResult> {
     viewOf: async (projectId, id) => (await truthOf(projectId)('GET', `/batches/${id}`)).body as View,
     secretOf: async (projectId) => (await simulation.stores.webhookSecrets.get(projectId))?.secret ?? '',
   });
+
+  if (options.bug) {
+    const plantedBug = options.bug.plant({ ...simulation, receive: receivers.receive });
+    // The clock and streams answer at once.
+    planted = (call, proceed) =>
+      call.port === 'clock' || STREAMS.has(`${call.port}.${call.method}`) ? proceed() : plantedBug(call, proceed);
+  }
 
   const main = async () => {
     const disturbed = injector.disturb(simulation.workflow);
@@ -156,6 +172,9 @@ export async function runSimulated(options: RunOptions): Promise<RunResult> {
         id,
         () => 'A batch that nobody made was told of',
       );
+    const { repeatedAnswers } = books.totals;
+    if (repeatedAnswers > repeatable)
+      throw new Violation(undefined, `${repeatedAnswers} model calls were repeated, where ${repeatable} may be`);
     const broken = violation ?? model?.violation() ?? receivers.violation();
     if (broken) throw broken;
   };
@@ -222,6 +241,22 @@ export async function runSimulated(options: RunOptions): Promise<RunResult> {
     virtualMinutes: (time.now - startedAt) / MINUTE_MS,
     digest: digest.value,
   };
+}
+
+function withBug({ weather, change }: PlantedBug, drawn: RunSpec): RunSpec {
+  const spec = { ...drawn, weather: drawnWeather(weather, drawn.weather.faultsForMs) };
+  return change?.(spec) ?? spec;
+}
+
+/** Ends a worker, puts another one beside it, or keeps it from committing. */
+const DISTURBING = /killed|frozen|answer_lost|invoked|execution|table|file/;
+/** Calls in flight at a time, and while one call of a port is slow. */
+const MAX_IN_FLIGHT = 64;
+const MEANWHILE = 640;
+
+/** A crash repeats at most the calls since the last commit, and those under way. */
+function mostRepeated({ settings, weather }: RunSpec): number {
+  return settings.worker.commitLines + MAX_IN_FLIGHT + (weather.rates.slow > 0 ? MEANWHILE : 0);
 }
 
 /** Has the operator look beside the schedule. */

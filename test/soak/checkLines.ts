@@ -18,10 +18,12 @@ type ResultLine = {
 export type Witness = Pick<ModelBooks, 'asked'> & {
   /** The longest pause before another try, and then some: a try that would come after the window's end is none. */
   windowShadowMs: number;
-  /** Whether workers died so often, or parts were taken away, that lines of the batch may end as `processing_failed`. */
-  mayLoseLines(batchId: string): boolean;
+  /** What was done to the batch that lines of it may end as `processing_failed` for. */
+  harmDone(batchId: string): { workersDied: boolean; partsDeleted: boolean };
 };
 
+/** What the errors file says of a line whose committed result is not there; else its workers died of it. */
+const LOST_RESULT = 'The result of this line was lost.';
 const MAX_ATTEMPTS = 5;
 
 /** The lines of one file; throws where it is not JSONL. */
@@ -177,7 +179,9 @@ function checkError(
     return;
   }
   if (code === 'processing_failed') {
-    hold(model.mayLoseLines(id), id, () => `${where} is processing_failed, and nothing of it was lost`);
+    const { workersDied, partsDeleted } = model.harmDone(id);
+    const wasLost = result.error?.message === LOST_RESULT;
+    hold(wasLost ? partsDeleted : workersDied, id, () => `${where} is processing_failed: ${result.error?.message}`);
     return;
   }
   const endedAt = Date.parse(view.cancelling_at ?? view.finalizing_at ?? view.expires_at);

@@ -65,7 +65,7 @@ const model = {
     return { ...nothingAsked(), calls: 1, serials, refusals: 1 };
   },
   windowShadowMs: 30_000,
-  mayLoseLines: () => false,
+  harmDone: () => ({ workersDied: false, partsDeleted: false }),
 };
 
 const good = (line: number, serial = line) =>

@@ -60,7 +60,7 @@ export async function runSoak(options: SoakOptions): Promise<SoakResult> {
   const scene: SoakScene = {
     client: createClient(system, abort.signal),
     // Retries pause for 5 s at most. Its kills are too few for three workers to die of one line.
-    model: { ...model, windowShadowMs: 30_000, mayLoseLines: () => false },
+    model: { ...model, windowShadowMs: 30_000, harmDone: () => ({ workersDied: false, partsDeleted: false }) },
     source,
     system,
     receiverUrl: receivers.url,

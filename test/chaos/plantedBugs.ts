@@ -1,0 +1,184 @@
+import type { BatchHead, BatchRef } from '../../shared/domain/batch.ts';
+import { type BatchStatus, isEnded } from '../../shared/domain/batchStatus.ts';
+import type { Control } from '../../shared/domain/control.ts';
+import { notificationBody, notificationId } from '../../shared/domain/notifications/event.ts';
+import { signatureHeaders } from '../../shared/domain/notifications/signature.ts';
+import type { ShardCommit, ShardRange } from '../../shared/domain/shard.ts';
+import type { FileUpload, MoveChange } from '../../shared/ports.ts';
+import type { Interceptor, PortCall, Process, Simulation } from '../simulation/simulation.ts';
+import type { RunSpec } from './runSpec.ts';
+import type { Fault } from './weather.ts';
+
+/** What a bug may reach for: the ports beyond those that it is called for. */
+export type World = Pick<Simulation, 'stores' | 'time'> & {
+  receive(url: string, headers: Record<string, string>, body: string): Promise<unknown>;
+};
+
+/**
+ * A fault of ours, as a careless change would make it: done to the calls of ports, so that no product code knows of it.
+ * `stands` is made anew for each run.
+ */
+export type PlantedBug = {
+  name: string;
+  plant(world: World): Interceptor;
+  /** Faults that show it soon, instead of those that are drawn. */
+  weather: Partial<Record<Fault, number>>;
+  change?(spec: RunSpec): RunSpec;
+  /** What the checker says when it meets it. */
+  caughtBy: RegExp;
+};
+
+const isCall = ({ process, port, method }: PortCall, functionName: string, of: string) =>
+  process.functionName === functionName && `${port}.${method}` === of;
+
+const DAY_MS = 86_400_000;
+
+export const PLANTED_BUGS: readonly PlantedBug[] = [
+  {
+    name: 'commit without the epoch',
+    plant: ({ stores }) => {
+      return async (call, proceed) => {
+        if (!isCall(call, 'workflow/runShard', 'shards.commit')) return proceed();
+        const [batchId, commit] = call.args as [string, ShardCommit];
+        const standing = await stores.shards.get(batchId, commit.shard);
+        // Whatever stands there is taken for one's own.
+        if (standing) call.args[1] = { ...commit, epoch: standing.epoch, commits: standing.commits };
+        return proceed();
+      };
+    },
+    weather: { invoked_twice: 0.5, answer_lost: 0.2 },
+    caughtBy: /model calls were repeated|is processing_failed: The result of this line was lost/,
+  },
+  {
+    name: 'segment after the record',
+    plant: () => {
+      const held = new Map<Process, () => unknown>();
+      return async (call, proceed) => {
+        if (isCall(call, 'workflow/runShard', 'files.put')) {
+          held.set(call.process, proceed);
+          return { etag: '"not yet"' };
+        }
+        if (!isCall(call, 'workflow/runShard', 'shards.commit')) return proceed();
+        const answer = await proceed();
+        const put = held.get(call.process);
+        held.delete(call.process);
+        if (answer === 'committed') await put?.();
+        return answer;
+      };
+    },
+    weather: { killed_after: 0.02 },
+    change: (spec) => ({
+      ...spec,
+      settings: { ...spec.settings, worker: { ...spec.settings.worker, commitLines: 3 } },
+    }),
+    caughtBy: /is processing_failed: The result of this line was lost/,
+  },
+  {
+    name: 'errors file written twice',
+    plant: ({ stores }) => {
+      return async (call, proceed) => {
+        const answer = await proceed();
+        if (!isCall(call, 'workflow/finalizeBatch', 'files.upload')) return answer;
+        const key = String(call.args[0]);
+        const upload = answer as FileUpload;
+        if (!key.includes('-errors')) return answer;
+        const complete = async () => {
+          const completed = await upload.complete();
+          const body = await stores.files.readSmall(key, Number.POSITIVE_INFINITY);
+          if (body) await stores.files.put(key, Buffer.concat([body, body]));
+          return completed;
+        };
+        return {
+          write: (chunk: Uint8Array) => upload.write(chunk),
+          suspend: () => upload.suspend(),
+          abort: () => upload.abort(),
+          complete,
+        };
+      };
+    },
+    weather: {},
+    caughtBy: /has two results, the second in errors/,
+  },
+  {
+    name: 'finalize without the seal',
+    plant: ({ stores }) => {
+      return async (call, proceed) => {
+        if (!isCall(call, 'workflow/finalizeBatch', 'shards.seal')) return proceed();
+        const [batchId, range] = call.args as [string, ShardRange];
+        return (await stores.shards.get(batchId, range.shard)) ?? proceed();
+      };
+    },
+    weather: { frozen: 0.02, slow: 0.3, answer_lost: 0.1, invoked_twice: 0.1 },
+    change: (spec) => ({
+      ...spec,
+      settings: { ...spec.settings, snapshots: { refreshSeconds: 5 } },
+      projects: spec.projects.map((project) => ({
+        ...project,
+        batches: project.batches.map((batch) => ({ ...batch, cancel: 'later', takesSnapshots: true })),
+      })),
+    }),
+    caughtBy: /lacks a line that was shown before/,
+  },
+  {
+    name: 'notify before the status',
+    plant: ({ stores, time, receive }) => {
+      return async (call, proceed) => {
+        const [ref, to] = call.args as [BatchRef, BatchStatus];
+        if (!isCall(call, 'workflow/finalizeBatch', 'batches.move') || !isEnded(to)) return proceed();
+        const head = await stores.batches.get(ref);
+        if (head) await tell({ stores, receive }, { ...head, status: to }, time.now);
+        return proceed();
+      };
+    },
+    weather: {},
+    caughtBy: /A receiver was told of its end, and it is (validating|finalizing|cancelling)/,
+  },
+  {
+    name: 'counts from the rollup',
+    plant: ({ stores }) => {
+      return async (call, proceed) => {
+        const [ref, to, options] = call.args as [BatchRef, BatchStatus, { change?: MoveChange }];
+        if (!isCall(call, 'workflow/finalizeBatch', 'batches.move') || !isEnded(to)) return proceed();
+        const head = await stores.batches.get(ref);
+        if (head) call.args[2] = { ...options, change: { ...options.change, requestCounts: head.requestCounts } };
+        return proceed();
+      };
+    },
+    weather: { killed_after: 0.01, table_answer_lost: 0.1 },
+    caughtBy: /Its counts of completed and failed lines|A notification/,
+  },
+  {
+    name: 'retry that forgets the deadline',
+    plant: () => {
+      const looked = new WeakSet<Process>();
+      return async (call, proceed) => {
+        const answer = await proceed();
+        if (!isCall(call, 'workflow/runShard', 'controls.get')) return answer;
+        // The first look is right; from then on there is time.
+        if (!looked.has(call.process)) {
+          looked.add(call.process);
+          return answer;
+        }
+        const control = answer as Control | undefined;
+        return control && { ...control, deadline: control.deadline + DAY_MS };
+      };
+    },
+    weather: { model_5xx: 0.2, model_429: 0.1 },
+    change: (spec) => ({
+      ...spec,
+      projects: spec.projects.map((project) => ({
+        ...project,
+        batches: project.batches.map((batch) => ({ ...batch, completionWindow: '1m', cancel: undefined })),
+      })),
+    }),
+    caughtBy: /A model was called \d+ ms after its deadline/,
+  },
+];
+
+async function tell({ stores, receive }: Pick<World, 'stores' | 'receive'>, head: BatchHead, now: number) {
+  const secret = await stores.webhookSecrets.get(head.projectId);
+  if (!secret) return;
+  const body = notificationBody(head);
+  const message = { id: notificationId(head.batchId), timestampSeconds: Math.floor(now / 1000), body };
+  await receive(head.callbackUrl, signatureHeaders(message, [secret.secret]), body);
+}
