@@ -71,6 +71,13 @@ module.exports = {
       from: { path: '^(shared/(domain|contract|usecases|providers|ports)|functions)' },
       to: { path: 'node_modules/@aws-sdk/' },
     },
+    {
+      name: 'bench',
+      comment: 'Benchmarks run the whole product; what they measure with is their own. Nothing uses them but tests.',
+      severity: 'error',
+      from: { pathNot: '^(bench|test)/' },
+      to: { path: '^bench/' },
+    },
   ],
   options: {
     doNotFollow: { path: 'node_modules' },

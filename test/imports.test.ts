@@ -44,6 +44,7 @@ describe('import directions', () => {
       'cli',
       'operations',
       'docs',
+      'bench',
     ]);
     expect(rules).toEqual([]);
     expect(modules).toBeGreaterThan(80);
@@ -61,6 +62,7 @@ describe('import directions', () => {
     ['cli', 'cli/a.ts', '../local/b.ts', 'local/b.ts'],
     ['operations', 'operations/a.ts', '../shared/usecases/b.ts', 'shared/usecases/b.ts'],
     ['docs', 'docs/a.ts', '../shared/usecases/b.ts', 'shared/usecases/b.ts'],
+    ['bench', 'infra/a.ts', '../bench/b.ts', 'bench/b.ts'],
     ['lambda', 'shared/lambda/a.ts', '../../local/b.ts', 'local/b.ts'],
   ])('a planted violation of "%s" is found', async (rule, from, specifier, to) => {
     const root = planted({
