@@ -1,9 +1,10 @@
 import { InvalidArgumentError } from '@commander-js/extra-typings';
 import Table from 'cli-table3';
+import { readStage } from '../infra/config.ts';
 import { feesOf, SERVICES, totalFees } from './fees/billedUse.ts';
 import { PRICES } from './fees/prices.ts';
 import { simulate } from './growth/simulation.ts';
-import { jobCommand, jobOf, stageOf, tokensOfBytes } from './jobOptions.ts';
+import { amount, jobCommand, jobOf, tokensOfBytes } from './jobOptions.ts';
 import { count, dollars, duration } from './text.ts';
 
 /** `npm run cost`: what a job will cost in fees of AWS, by service, beside what its model costs. */
@@ -11,7 +12,7 @@ const command = jobCommand('cost', 'Forecasts the fees of a batch by service, be
   'npm run cost -- --lines 1000000 --latency 1s --tokens 500',
   'npm run cost -- --lines 20000 --latency 8s --tokens 1500 --price-in 2.5 --price-out 10',
 ])
-  .option('--prompt-tokens <count>', 'tokens of a prompt (default: a quarter of --bytes)', Number)
+  .option('--prompt-tokens <count>', 'tokens of a prompt (default: a quarter of --bytes)', amount)
   .option('--price-in <dollars>', 'of a model, for a million prompt tokens', perMillion, 0.15)
   .option('--price-out <dollars>', 'of a model, for a million answer tokens', perMillion, 0.6)
   .parse();
@@ -23,9 +24,9 @@ function perMillion(text: string): number {
 }
 
 const options = command.opts();
-const { settings, reservedWorkers } = stageOf(options.stage);
-const job = { ...jobOf(options), ...(reservedWorkers === undefined ? {} : { workersAtMost: reservedWorkers }) };
-const { use, plan, batches, seconds } = simulate(job, settings);
+const stage = readStage(options.stage);
+const job = jobOf(options, stage);
+const { use, plan, batches, seconds } = simulate(job, stage.settings);
 const fees = feesOf(use);
 const total = totalFees(use);
 const promptTokens = options.promptTokens ?? tokensOfBytes(options.bytes);

@@ -1,5 +1,5 @@
 import { Command, InvalidArgumentError } from '@commander-js/extra-typings';
-import { readStage } from '../infra/config.ts';
+import type { Stage } from '../infra/config.ts';
 import type { Job } from './forecast/batchPlan.ts';
 
 /** Four characters a token and a sentence of JSON around the answer: what English text and the output's lines have. */
@@ -32,19 +32,16 @@ export type JobOptions = {
   requestsPerMinute?: number | undefined;
 };
 
-export function jobOf({ lines, bytes, latency, tokens, requestsPerMinute }: JobOptions): Job {
+export function jobOf({ lines, bytes, latency, tokens, requestsPerMinute }: JobOptions, stage: Stage): Job {
   const answerBytes = tokens * BYTES_PER_TOKEN + ANSWER_FRAME_BYTES;
-  return { lines, lineBytes: bytes, answerBytes, latencyMs: latency, requestsPerMinute };
-}
-
-/** A stage's settings, with as many workers at once as the stage reserves. */
-export function stageOf(name: string) {
-  const { settings, reservedWorkers } = readStage(name);
-  return { settings, reservedWorkers };
+  return {
+    ...{ lines, lineBytes: bytes, answerBytes, latencyMs: latency, requestsPerMinute },
+    workersAtMost: stage.reservedWorkers,
+  };
 }
 
 /** Also `1e6` and `1_000_000`. */
-function amount(text: string): number {
+export function amount(text: string): number {
   const value = Number(text.replaceAll('_', ''));
   if (Number.isInteger(value) && value > 0) return value;
   throw new InvalidArgumentError('It must be a whole number above 0.');

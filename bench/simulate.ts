@@ -1,8 +1,9 @@
 import Table from 'cli-table3';
+import { readStage } from '../infra/config.ts';
 import { totalFees } from './fees/billedUse.ts';
 import { type LimitUse, shareOf } from './growth/limits.ts';
 import { type Simulation, simulate } from './growth/simulation.ts';
-import { jobCommand, jobOf, stageOf } from './jobOptions.ts';
+import { jobCommand, jobOf } from './jobOptions.ts';
 import { count, dollars, duration } from './text.ts';
 
 /** `npm run simulate`: how time, fees and the use of AWS's limits grow up to so many lines. */
@@ -12,15 +13,12 @@ const command = jobCommand('simulate', "Runs 1M, 10M … lines on AWS's limits i
 ]).parse();
 
 const options = command.opts();
-const { settings, reservedWorkers } = stageOf(options.stage);
+const stage = readStage(options.stage);
 const SHOWN_LIMITS = 4;
 
 const sizes: number[] = [];
 for (let lines = options.lines; sizes.length < 3 && lines >= 1; lines /= 10) sizes.unshift(Math.floor(lines));
-const runs = sizes.map((lines) => {
-  const job = { ...jobOf({ ...options, lines }), ...(reservedWorkers ? { workersAtMost: reservedWorkers } : {}) };
-  return { lines, ...simulate(job, settings) };
-});
+const runs = sizes.map((lines) => ({ lines, ...simulate(jobOf({ ...options, lines }, stage), stage.settings) }));
 
 if (options.json) console.log(JSON.stringify(runs, null, 2));
 else {

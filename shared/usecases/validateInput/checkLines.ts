@@ -102,7 +102,7 @@ class LineCheck {
     if (at === this.#maxLines)
       throw new InputRejected(
         'too_many_lines',
-        `The input file has more than the ${this.#maxLines} lines that are allowed: line ${line.line} is one too many.`,
+        `The input file has more than the ${this.#maxLines} lines that are allowed: line ${line.line} is one too many. Cut the file into several batches, which run side by side.`,
       );
     if (at === 0 && line.content !== 'too_long') {
       const htmlPage = looksLikeHtml(line.content.toString('latin1', 0, HTML_SAMPLE_BYTES));

@@ -1,0 +1,49 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { expect, test } from 'vitest';
+import { ROOT } from '../../local/synth.ts';
+
+const run = async (command: 'cost' | 'simulate', ...options: string[]) => {
+  const { stdout } = await promisify(execFile)(process.execPath, [join(ROOT, 'bench', `${command}.ts`), ...options]);
+  return stdout;
+};
+
+test('cost prints the fees of each service beside those of the model', async () => {
+  const text = await run('cost', '--lines', '1000000', '--latency', '1s', '--tokens', '500');
+  for (const name of ['Step Functions', 'Lambda', 'S3', 'DynamoDB', 'API Gateway', 'All of AWS', 'The model'])
+    expect(text).toContain(name);
+  expect(text).toContain('500 shards of 2,000 lines');
+});
+
+test('the model’s fees are tokens times its prices', async () => {
+  const options = [
+    '--lines',
+    '1e6',
+    '--tokens',
+    '500',
+    '--prompt-tokens',
+    '100',
+    '--price-in',
+    '1',
+    '--price-out',
+    '2',
+  ];
+  const { model, total } = JSON.parse(await run('cost', ...options, '--json'));
+  expect(model).toBeCloseTo(100 + 2 * 500);
+  expect(total).toBeGreaterThan(0);
+  expect(total).toBeLessThan(0.35);
+});
+
+test('simulate shows a tenth, and a tenth of that, beside what was asked for', async () => {
+  const text = await run('simulate', '--lines', '100000000');
+  for (const part of ['1,000,000 lines', '10,000,000 lines', '100,000,000 lines']) expect(text).toContain(part);
+  expect(text).toContain('refused at validation');
+});
+
+test('an option that cannot be read is named', async () => {
+  await expect(run('cost', '--latency', 'soon')).rejects.toThrow(/latency.*such as 800ms/s);
+  await expect(run('simulate', '--lines', '0')).rejects.toThrow(/whole number above 0/);
+  await expect(run('cost', '--prompt-tokens', 'x')).rejects.toThrow(/whole number/);
+  await expect(run('cost', '--stage', 'none')).rejects.toThrow(/no stage "none"/);
+});
