@@ -6,6 +6,9 @@ import { signatureHeaders } from '../../shared/domain/notifications/signature.ts
 import type { ShardCommit, ShardRange } from '../../shared/domain/shard.ts';
 import type { FileUpload, MoveChange } from '../../shared/ports.ts';
 import type { Interceptor, PortCall, Process, Simulation } from '../simulation/simulation.ts';
+import type { BatchSpec } from '../soak/batchSpec.ts';
+import { drawLines, type FateWeights } from '../soak/lines.ts';
+import { seededRandom } from '../support/random.ts';
 import type { RunSpec } from './runSpec.ts';
 import type { Fault } from './weather.ts';
 
@@ -31,6 +34,7 @@ export type PlantedBug = {
 const isCall = ({ process, port, method }: PortCall, functionName: string, of: string) =>
   process.functionName === functionName && `${port}.${method}` === of;
 
+const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
 
 export const PLANTED_BUGS: readonly PlantedBug[] = [
@@ -46,7 +50,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
         return proceed();
       };
     },
-    weather: { invoked_twice: 0.5, answer_lost: 0.2 },
+    weather: { invoked_twice: 0.7 },
+    change: (spec) => justOne(spec, { count: 300 }),
     caughtBy: /model calls were repeated|is processing_failed: The result of this line was lost/,
   },
   {
@@ -67,10 +72,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
       };
     },
     weather: { killed_after: 0.02 },
-    change: (spec) => ({
-      ...spec,
-      settings: { ...spec.settings, worker: { ...spec.settings.worker, commitLines: 3 } },
-    }),
+    change: (spec) => justOne(spec, { count: 100 }),
     caughtBy: /is processing_failed: The result of this line was lost/,
   },
   {
@@ -108,15 +110,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
         return (await stores.shards.get(batchId, range.shard)) ?? proceed();
       };
     },
-    weather: { frozen: 0.02, slow: 0.3, answer_lost: 0.1, invoked_twice: 0.1 },
-    change: (spec) => ({
-      ...spec,
-      settings: { ...spec.settings, snapshots: { refreshSeconds: 5 } },
-      projects: spec.projects.map((project) => ({
-        ...project,
-        batches: project.batches.map((batch) => ({ ...batch, cancel: 'later', takesSnapshots: true })),
-      })),
-    }),
+    weather: { frozen: 0.05, slow: 0.2 },
+    change: (spec) => justOne(spec, { count: 200, fates: { slow: 1 }, cancel: 'later', takesSnapshots: true }),
     caughtBy: /lacks a line that was shown before/,
   },
   {
@@ -174,6 +169,40 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     caughtBy: /A model was called \d+ ms after its deadline/,
   },
 ];
+
+/** One plain batch, in shards of a hundred lines with many commits. */
+function justOne(
+  spec: RunSpec,
+  { count, fates = { answered: 3, slow: 1 }, ...rest }: { count: number; fates?: FateWeights } & Partial<BatchSpec>,
+): RunSpec {
+  const [batch] = spec.projects.flatMap((project) => project.batches);
+  if (!batch) throw new Error('A run has at least one batch');
+  const plan = { name: 'b1', type: 'COMPLETIONS', count, fates, bad: 0, blank: 0 } as const;
+  const { lines, content } = drawLines(seededRandom(count), plan);
+  return {
+    ...spec,
+    weather: { ...spec.weather, faultsForMs: 20 * MINUTE_MS },
+    settings: {
+      ...spec.settings,
+      snapshots: { refreshSeconds: 5 },
+      shards: { maxLines: 100, minLines: 100, maxWorkers: 4 },
+      worker: { ...spec.settings.worker, commitLines: 3 },
+    },
+    projects: [
+      {
+        rotatesSecret: false,
+        batches: [
+          {
+            ...batch,
+            ...{ name: 'b1', type: 'COMPLETIONS', kind: 'medium', lines, content: Buffer.from(content) },
+            ...{ input: 'upload', mood: 'well', completionWindow: '24h', cancel: undefined, retries: [] },
+            ...rest,
+          },
+        ],
+      },
+    ],
+  };
+}
 
 async function tell({ stores, receive }: Pick<World, 'stores' | 'receive'>, head: BatchHead, now: number) {
   const secret = await stores.webhookSecrets.get(head.projectId);
