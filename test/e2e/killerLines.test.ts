@@ -12,8 +12,10 @@ const WORKER_MB = 48;
 /** Under 10 MB of text, over three million arrays: more than the worker's memory once it is read. */
 const HEAVY = `${chatAnswer('heavy').slice(0, -1)},"details":[${'[],'.repeat(3_200_000)}[]]}`;
 
-/** What the model does is the prompt's first word. */
-function scripted(prompt: string): ModelReply {
+/** What the model does is the prompt's first word. `later`: it is up to be asked again after so many seconds. */
+function scripted(prompt: string, attempt: number): ModelReply {
+  const [, seconds] = /^later (\d+)/.exec(prompt) ?? [];
+  if (seconds && attempt === 1) return { status: 429, body: '{}', headers: { 'retry-after': seconds } };
   if (prompt.startsWith('heavy')) return { status: 200, body: HEAVY };
   if (prompt.startsWith('dribble')) return { status: 200, body: dribbled() };
   if (prompt.startsWith('flood')) return { status: 200, body: flooded() };
@@ -39,7 +41,7 @@ let receiver: Awaited<ReturnType<typeof startTestReceiver>>;
 let client: ReturnType<typeof createBatchClient>;
 
 beforeAll(async () => {
-  model = await startModelServer((request) => scripted(promptOf(request)));
+  model = await startModelServer((request) => scripted(promptOf(request), request.attempt));
   receiver = await startTestReceiver();
   run = await startTestRun({
     modelsFile: writeModels({
@@ -127,7 +129,9 @@ describe('a line whose answer is more than its worker can hold', () => {
 
 describe('a line whose answer never ends', () => {
   test('ends as model_timeout or response_too_large, and its neighbours succeed', async () => {
-    const prompts = [...plain(1, 3), 'dribble 4', 'line 5', 'flood 6', ...plain(7, 10)];
+    // The neighbours in its shard that are served after each of its two attempts: without them the model may be down.
+    const later = ['later 5', 'later 10', 'later 15'];
+    const prompts = [...later, 'dribble 4', 'line 5', 'flood 6', ...plain(7, 10)];
     expectOnlyFailed(await runPrompts(prompts), prompts, {
       'dribble 4': 'model_timeout',
       'flood 6': 'response_too_large',

@@ -94,7 +94,7 @@ export async function callTogether(world: ModelWorld, workers: SimulatedWorker[]
       // Looks at its death now and then, as a worker looks at the control record.
       await wake.waitUntil(Math.min(until, now + 1_000));
     }
-    await gate.close?.();
+    await gate.close?.({ goesOn: false });
     wake.close();
     endedAt[index] = time.now - start;
   }

@@ -52,6 +52,7 @@ export function workersInTime(
     time,
     turns,
     random,
+    circuits,
     /** Runs every shard of the batch to its end, one worker and one sandbox each. */
     async runBatch(batch: RunningBatch): Promise<void> {
       await Promise.all(

@@ -51,6 +51,11 @@ export function probePauseMs(failures: number, outageMs: number): number {
   return Math.min(longest, FIRST_PAUSE_MS * 2 ** Math.min(failures - 1, 10));
 }
 
+/** Whether the next probe may be made. No pause is longer: a time beyond was written by a clock that ran ahead. */
+export function isProbeDue({ retryAt }: OpenCircuit, now: number): boolean {
+  return now >= retryAt || retryAt > now + LONGEST_PAUSE_OF_LONG_OUTAGE_MS;
+}
+
 /** The circuit after one more failure; `before`: the one that was found open. */
 export function openedCircuit(before: OpenCircuit | undefined, now: number): OpenCircuit {
   const failures = (before?.failures ?? 0) + 1;

@@ -29,6 +29,6 @@ export type CallGate = {
   prepare(now: number): Promise<void> | undefined;
   began(call: GatedCall): void;
   ended(call: GatedCall, end: GatedEnd): void;
-  /** The worker's turn is over: what was taken and not used is given back. */
-  close?(): Promise<void>;
+  /** The worker's turn is over: what was taken and not used is given back. `goesOn`: its lines have another turn. */
+  close?(turn: { goesOn: boolean }): Promise<void>;
 };

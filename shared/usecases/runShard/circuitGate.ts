@@ -1,5 +1,6 @@
 import {
   FAULTS_TO_OPEN,
+  isProbeDue,
   type OpenCircuit,
   openedCircuit,
   PATIENCE_MS,
@@ -22,7 +23,8 @@ type State =
   | { kind: 'closed' }
   /** The record is being written; `servedSince`: a call was served meanwhile. */
   | { kind: 'opening'; servedSince: boolean }
-  | { kind: 'waiting'; circuit: OpenCircuit; lookAt: number; looks: number }
+  /** `isShared`: others know of the outage, so that they can end it. */
+  | { kind: 'waiting'; circuit: OpenCircuit; lookAt: number; looks: number; isShared: boolean }
   /** This worker has the probe, and makes it with the call `probe`. */
   | { kind: 'probing'; circuit: OpenCircuit; probe: GatedCall | undefined };
 
@@ -35,7 +37,8 @@ type Options = Pick<Ports, 'circuits' | 'clock' | 'random' | 'log'> & {
 
 /**
  * Closes a lane while its model is down as a whole. A fault that could mean that is held against its line only once
- * another call was served after it, with no outage seen in between: then the model was up and the line at fault.
+ * another call was served that had begun after it, with no outage seen in between: then the model was up and the line
+ * at fault. What had begun before proves nothing: a server that goes down may well end what it has.
  *
  * The record is read before the first call and while it is known to be open; while all is well it is not looked at.
  */
@@ -47,8 +50,15 @@ export function createCircuitGate(options: Options): CallGate & { readonly probi
   let handedOut = false;
   const background = new Set<Promise<void>>();
   let faultsInARow = 0;
-  /** The newest fault of each line that may yet be at fault. */
-  const pending = new Map<CalledLine, GatedCall>();
+  let hasServed = false;
+  /** Calls are numbered as they begin. */
+  let begun = 0;
+  const numbers = new WeakMap<GatedCall, number>();
+  const numberOf = (call: GatedCall) => numbers.get(call) ?? 0;
+  /** The oldest fault of each line that may yet be at fault, and how many calls had begun by then. */
+  const pending = new Map<CalledLine, { call: GatedCall; begun: number }>();
+  /** Calls that had begun when the last outage ended: their faults are its own. */
+  let begunInOutage = 0;
   /** Others have ended the outage, so the model was up: the next fault of each line counts at once. These had it. */
   let chargedSince: Set<CalledLine> | undefined;
 
@@ -66,12 +76,14 @@ export function createCircuitGate(options: Options): CallGate & { readonly probi
     background.add(mine);
   };
 
-  const wait = (circuit: OpenCircuit, lookAt: number, looks = 0) => {
-    state = { kind: 'waiting', circuit, lookAt: lookAt + Math.floor(random.next() * JITTER_MS), looks };
+  const wait = (circuit: OpenCircuit, at: number, { looks = 0, isShared = true } = {}) => {
+    const lookAt = at + Math.floor(random.next() * JITTER_MS);
+    state = { kind: 'waiting', circuit, lookAt, looks, isShared };
   };
   const close = (byOthers: boolean) => {
     state = { kind: 'closed' };
     faultsInARow = 0;
+    begunInOutage = begun;
     chargedSince = byOthers ? new Set() : undefined;
   };
   const closeForAll = (circuit: OpenCircuit) => {
@@ -84,16 +96,20 @@ export function createCircuitGate(options: Options): CallGate & { readonly probi
   /** Reads how things stand, and takes the probe where it is due and free. */
   async function look(before: Extract<State, { kind: 'unread' | 'waiting' }>): Promise<void> {
     const looks = before.kind === 'waiting' ? before.looks : 0;
-    const again = (circuit: OpenCircuit) =>
-      wait(circuit, clock.now() + (LOOKS_AT_PROBE_MS[looks] ?? LOOKS_AT_PROBE_MS[1]), looks + 1);
+    const again = (circuit: OpenCircuit, isShared = true) => {
+      const pauseMs = LOOKS_AT_PROBE_MS[looks] ?? LOOKS_AT_PROBE_MS[1];
+      wait(circuit, clock.now() + pauseMs, { looks: looks + 1, isShared });
+    };
     try {
       const circuit = await circuits.get(model);
       // A call that was served has closed it meanwhile.
       if (state !== before) return;
       const now = clock.now();
-      if (circuit?.state !== 'open')
-        return close(before.kind === 'waiting' || (circuit !== undefined && now - circuit.closedAt < RECENTLY_MS));
-      if (now < circuit.retryAt) return wait(circuit, circuit.retryAt);
+      if (circuit?.state !== 'open') {
+        const isRecent = circuit !== undefined && Math.abs(now - circuit.closedAt) < RECENTLY_MS;
+        return close(before.kind === 'waiting' ? before.isShared : isRecent);
+      }
+      if (!isProbeDue(circuit, now)) return wait(circuit, circuit.retryAt);
       if ((circuit.probeUntil ?? 0) > now) return again(circuit);
       const until = now + options.callTimeoutMs + PROBE_MARGIN_MS;
       const taken = await circuits.takeProbe(model, circuit, { prober, until }, now);
@@ -105,7 +121,7 @@ export function createCircuitGate(options: Options): CallGate & { readonly probi
       if (state !== before) return;
       // Who cannot know goes on as before.
       if (before.kind === 'unread') close(false);
-      else again(before.circuit);
+      else again(before.circuit, before.isShared);
     }
   }
 
@@ -114,20 +130,26 @@ export function createCircuitGate(options: Options): CallGate & { readonly probi
     state = opening;
     pending.clear();
     const now = clock.now();
+    let isShared = true;
     const circuit = await circuits.open(model, seen, now).catch((error: unknown) => {
       warn('circuit not opened')(error);
+      isShared = seen !== undefined;
       return openedCircuit(seen, now);
     });
     if (circuit.state === 'closed') close(true);
     else if (opening.servedSince) closeForAll(circuit);
-    else wait(circuit, circuit.retryAt);
+    else wait(circuit, circuit.retryAt, { isShared });
   }
 
-  function served(): void {
+  function served(call: GatedCall): void {
+    hasServed = true;
     faultsInARow = 0;
     chargedSince = undefined;
-    for (const call of pending.values()) call.blame();
-    pending.clear();
+    for (const [line, fault] of pending) {
+      if (numberOf(call) <= fault.begun) continue;
+      pending.delete(line);
+      fault.call.blame();
+    }
     if (state.kind === 'opening') state.servedSince = true;
     else if (state.kind === 'waiting' || state.kind === 'probing') closeForAll(state.circuit);
   }
@@ -143,13 +165,13 @@ export function createCircuitGate(options: Options): CallGate & { readonly probi
   }
 
   function fault(call: GatedCall): void {
-    // A call that had begun before the circuit opened says nothing new.
-    if (state.kind !== 'closed') return;
+    // A call that had begun before the circuit opened says nothing new, even where it ends after the outage.
+    if (state.kind !== 'closed' || numberOf(call) <= begunInOutage) return;
     faultsInARow++;
     if (chargedSince && !chargedSince.has(call.line)) {
       chargedSince.add(call.line);
       call.blame();
-    } else pending.set(call.line, call);
+    } else if (!pending.has(call.line)) pending.set(call.line, { call, begun });
     if (faultsInARow >= FAULTS_TO_OPEN) decide(open(undefined));
   }
 
@@ -169,20 +191,26 @@ export function createCircuitGate(options: Options): CallGate & { readonly probi
       return deciding;
     },
     began(call) {
+      numbers.set(call, ++begun);
       if (state.kind === 'probing') state.probe ??= call;
     },
     ended(call, { cause }) {
       const model = cause === undefined ? 'up' : cause === 'called_off' ? 'unknown' : FAILURE_CAUSES[cause].model;
-      if (model === 'up') served();
+      if (model === 'up') served(call);
       else if (state.kind === 'probing' && state.probe === call) probeEnded(state.circuit, call, cause);
       else if (model === 'down') fault(call);
     },
-    async close() {
-      if (state.kind === 'probing') {
-        dropProbe(state.circuit);
-        wait(state.circuit, state.circuit.retryAt);
-      }
+    async close({ goesOn }) {
       await deciding;
+      // Read anew: what was being decided may have brought a probe.
+      const standing = state as State;
+      if (standing.kind === 'probing') {
+        dropProbe(standing.circuit);
+        wait(standing.circuit, standing.circuit.retryAt);
+      }
+      // Its lines begin their next turn without these faults; where nothing else is ever served, no turn would see enough
+      // of them, and a line that always fails would go on until the window ends. The record keeps them.
+      if (standing.kind === 'closed' && goesOn && !hasServed && faultsInARow > 0) await open(undefined);
       await Promise.all(background);
     },
   };

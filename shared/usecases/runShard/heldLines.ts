@@ -73,10 +73,17 @@ export class HeldLines {
     return count;
   }
 
+  /** Lines wait for something that is being found out in a store: its end wakes the turn. */
+  isLearning(now: number): boolean {
+    for (const lane of this.lanes.values())
+      if (lane.ready.length > 0 && lane.opensAt(now) === Number.POSITIVE_INFINITY) return true;
+    return false;
+  }
+
   /** Why no line of any of these models can succeed, where that is so. */
-  rejectionOfAll(models: readonly string[]): Rejection | undefined {
+  rejectionOfAll(models: readonly string[], isSure: (rejection: Rejection) => boolean): Rejection | undefined {
     const rejections = models.map((model) => this.lanes.get(model)?.rejected);
-    return rejections.every((rejection) => rejection !== undefined) ? rejections[0] : undefined;
+    return rejections.every((rejection) => rejection && isSure(rejection)) ? rejections[0] : undefined;
   }
 
   backOff(line: HeldLine, until: number): void {

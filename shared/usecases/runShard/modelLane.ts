@@ -25,7 +25,7 @@ export type ModelLane<Line> = {
   prepare(now: number): Promise<void>[];
   began(call: GatedCall): void;
   ended(call: GatedCall, end: GatedEnd): void;
-  close(): Promise<void>;
+  close(turn: { goesOn: boolean }): Promise<void>;
 };
 
 export type Rejection = { cause: FailureCause; status?: number };
@@ -43,8 +43,8 @@ export type LaneOptions = {
 };
 
 /**
- * A 403 may mean just this line (a policy on its content), so the model counts as refused only after so many in a row
- * without a success. 401 and a missing model mean every line.
+ * A 403 may mean just this line (a policy on its content), so the model counts as refused only after so many in a row,
+ * and not where anything has succeeded. 401 and a missing model mean every line.
  */
 const FORBIDDEN_IN_A_ROW = 3;
 
@@ -64,6 +64,7 @@ export function createModelLane<Line>(options: LaneOptions): ModelLane<Line> {
   let pauses = 0;
   let pausedAt = Number.NEGATIVE_INFINITY;
   let forbidden = 0;
+  let hasSucceeded = false;
 
   const opensAt = (now: number) => gates.reduce((at, gate) => Math.max(at, gate.opensAt(now)), pausedUntil);
 
@@ -79,7 +80,7 @@ export function createModelLane<Line>(options: LaneOptions): ModelLane<Line> {
     }
   };
   const failed = (cause: FailureCause, status: number | undefined) => {
-    if (cause === 'forbidden') forbidden++;
+    if (cause === 'forbidden' && !hasSucceeded) forbidden++;
     if (cause === 'unauthorized' || cause === 'model_missing' || forbidden >= FORBIDDEN_IN_A_ROW)
       rejected ??= { cause, ...(status === undefined ? {} : { status }) };
   };
@@ -121,13 +122,14 @@ export function createModelLane<Line>(options: LaneOptions): ModelLane<Line> {
         refusals = 0;
         pauses = 0;
         forbidden = 0;
+        hasSucceeded = true;
       } else if (overloaded || cause === 'rate_limited') refused(call, end.retryAfterMs);
       if (cause !== undefined && cause !== 'called_off') failed(cause, end.status);
       for (const gate of gates) gate.ended(call, end);
     },
-    async close() {
+    async close(turn) {
       options.onClose?.();
-      await Promise.all(gates.map((gate) => gate.close?.()));
+      await Promise.all(gates.map((gate) => gate.close?.(turn)));
     },
   };
 }

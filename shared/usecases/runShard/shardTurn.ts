@@ -115,8 +115,10 @@ export class ShardTurn {
 
   async run(): Promise<TurnEnd> {
     let end: TurnEnd;
+    let goesOn = false;
     try {
       end = await this.#loop();
+      goesOn = end.kind === 'idle' || end.kind === 'out_of_time';
       if (end.kind !== 'lost') await this.#commits.flush();
       await this.#failing;
     } catch (error) {
@@ -126,7 +128,7 @@ export class ShardTurn {
     } finally {
       this.#calls.callOff();
       this.#wake.close();
-      await Promise.all([...this.#held.lanes.values()].map((lane) => lane.close()));
+      await Promise.all([...this.#held.lanes.values()].map((lane) => lane.close({ goesOn })));
     }
     if (this.#commits.lost) return { kind: 'lost' };
     // Nothing but a wait, or time that ran out over slow calls, says that the model is to blame.
@@ -166,7 +168,7 @@ export class ShardTurn {
         if (this.#held.count === 0 && this.#reader.ended) return { kind: 'done' };
         if (this.#held.count === 0 && this.#linesLeft === 0) return { kind: 'out_of_lines' };
         const until = this.#held.nextSendAt(now);
-        const more = this.#commits.busy || this.#held.readyCount(now) > 0;
+        const more = this.#commits.busy || this.#held.readyCount(now) > 0 || this.#held.isLearning(now);
         if (!more && until !== NEVER && until - now > MAX_IDLE_MS) return { kind: 'idle', until };
       }
       await this.#wake.waitUntil(this.#nextEventAt(now, remainingMs, open));
@@ -221,7 +223,9 @@ export class ShardTurn {
     const { head } = this.#context;
     const models = head.plan?.models;
     if (this.#failing || this.#control.stopped || !models) return;
-    const rejection = this.#held.rejectionOfAll(models);
+    // Where lines have been answered a few 403 may well mean just theirs.
+    const hasAnswers = head.requestCounts.completed > (head.plan?.kept ?? 0);
+    const rejection = this.#held.rejectionOfAll(models, ({ cause }) => cause !== 'forbidden' || !hasAnswers);
     if (!rejection) return;
     this.#control.stop();
     this.#failing = failRejected(this.#deps, head, rejection);

@@ -85,6 +85,30 @@ describe('a fault', () => {
     expect(blamed).toEqual(['poor', 'poor', 'poor']);
   });
 
+  it('is not held against it by a call that had begun before: a server that goes down may end what it has', async () => {
+    const { call, begin, gate, blamed } = await started();
+    const [slow, slower] = [begin('slow'), begin('slower')];
+    call('poor', FAULT);
+    gate.ended(slow, SERVED);
+    call('poor', FAULT);
+    gate.ended(slower, SERVED);
+    expect(blamed).toEqual([]);
+    call('new', SERVED);
+    expect(blamed).toEqual(['poor']);
+  });
+
+  it('is the outage’s own where its call had begun before the end of it', async () => {
+    const worker = await started();
+    const hanging = worker.begin('hanging');
+    await brokenDown(worker);
+    time.advance(5_000);
+    await worker.ready();
+    worker.call('probe', SERVED);
+    worker.gate.ended(hanging, { cause: 'timeout' });
+    worker.call('other', SERVED);
+    expect(worker.blamed).toEqual([]);
+  });
+
   it('is not counted twice, and one that another followed before anything was served is not counted', async () => {
     const { call, blamed } = await started();
     call('poor', FAULT);
@@ -138,7 +162,7 @@ describe('a model that is down', () => {
     expect(prober.isOpen()).toBe(false);
     prober.gate.ended(probe, SERVED);
     expect(prober.isOpen()).toBe(true);
-    await prober.gate.close?.();
+    await prober.gate.close?.({ goesOn: false });
     expect(await circuits.get('default')).toMatchObject({ state: 'closed' });
     time.advance(5_000);
     await other.ready();
@@ -168,7 +192,7 @@ describe('a model that is down', () => {
     time.advance(5_000);
     await worker.ready();
     expect(worker.gate.probing).toBe(true);
-    await worker.gate.close?.();
+    await worker.gate.close?.({ goesOn: false });
     const next = aWorker('b');
     await next.ready();
     expect(next.gate.probing).toBe(true);
@@ -181,13 +205,50 @@ describe('a model that is down', () => {
     expect(last.gate.probing).toBe(true);
   });
 
+  it('is not kept from others by a probe that a worker takes while it ends', async () => {
+    const worker = await started();
+    await brokenDown(worker);
+    time.advance(5_000);
+    const looking = worker.gate.prepare(time.clock.now());
+    await worker.gate.close?.({ goesOn: true });
+    await looking;
+    const next = aWorker('b');
+    await next.ready();
+    expect(next.gate.probing).toBe(true);
+  });
+
+  it('is known to be so in the next turn, where a turn saw nothing but a few faults', async () => {
+    const alone = await started();
+    alone.call('poor', FAULT);
+    await alone.gate.close?.({ goesOn: true });
+    expect(await circuits.get('default')).toMatchObject({ state: 'open', failures: 1 });
+  });
+
+  it.each<[string, GatedEnd[], boolean]>([
+    ['has no other turn', [FAULT], false],
+    ['has been served', [SERVED, FAULT], true],
+    ['had its fault held against the line', [FAULT, SERVED], true],
+  ])('is not taken to be so by a worker that %s', async (_, ends, goesOn) => {
+    const worker = await started();
+    for (const end of ends) worker.call('line', end);
+    await worker.gate.close?.({ goesOn });
+    expect(await circuits.get('default')).toBeUndefined();
+  });
+
+  it('is probed all the same where the clock of who found it down was an hour ahead', async () => {
+    await circuits.open('default', undefined, time.clock.now() + 60 * MINUTE_MS);
+    const worker = aWorker('b');
+    await worker.ready();
+    expect(worker.gate.probing).toBe(true);
+  });
+
   it('is up where a call that was in flight is served, while the circuit is open or being opened', async () => {
     const worker = await started();
     const slow = worker.begin('slow');
     await brokenDown(worker);
     worker.gate.ended(slow, SERVED);
     expect(worker.isOpen()).toBe(true);
-    await worker.gate.close?.();
+    await worker.gate.close?.({ goesOn: false });
     expect(await circuits.get('default')).toMatchObject({ state: 'closed' });
 
     time.advance(10 * MINUTE_MS);
@@ -197,7 +258,7 @@ describe('a model that is down', () => {
     other.gate.ended(late, SERVED);
     await other.ready();
     expect(other.isOpen()).toBe(true);
-    await other.gate.close?.();
+    await other.gate.close?.({ goesOn: false });
     expect(await circuits.get('default')).toMatchObject({ state: 'closed' });
   });
 
@@ -223,6 +284,18 @@ describe('a model that is down', () => {
 });
 
 describe('a table that is not to be had', () => {
+  it('ends no outage: no line is blamed because nobody knew of it', async () => {
+    const open = () => Promise.reject(new Error('throttled'));
+    const deaf = aWorker('b', { ...circuits, open });
+    await deaf.ready();
+    for (let fault = 0; fault < 5; fault++) deaf.call(`line ${fault}`, FAULT);
+    await deaf.ready();
+    time.advance(5_000);
+    await deaf.ready();
+    deaf.call('line', FAULT);
+    expect(deaf.blamed).toEqual([]);
+  });
+
   const failing = (): CircuitStore => {
     const fail = () => Promise.reject(new Error('throttled'));
     return { get: fail, open: fail, takeProbe: fail, dropProbe: fail, close: fail };
@@ -238,7 +311,7 @@ describe('a table that is not to be had', () => {
     time.advance(5_000);
     await worker.ready();
     expect(worker.isOpen()).toBe(false);
-    await worker.gate.close?.();
+    await worker.gate.close?.({ goesOn: false });
     expect(worker.log.lines.map(({ message }) => message)).toContain('circuit not opened');
   });
 });

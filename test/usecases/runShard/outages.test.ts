@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ModelAnswer, ModelProvider } from '../../../shared/ports.ts';
 import {
   aRunningBatch,
+  chatLine,
   chatLines,
   committedResults,
   type ShardWorld,
@@ -116,6 +117,16 @@ describe('a line that fails while others do not', () => {
     expect(turns.length).toBeGreaterThan(10);
   });
 
+  it.each<[string, ModelAnswer, number]>([
+    ['each call takes as long as it may, two to a turn', { kind: 'timeout' }, 300_000],
+    ['each answer asks for a pause that ends the turn', refusal(503, 60_000), 500],
+  ])('ends all the same where no turn sees more than one or two of its faults: %s', async (_, fault, latencyMs) => {
+    const { results, endedMs } = await run({ lines: 1, answer: () => fault, latencyMs });
+    expect(results).toMatchObject([{ line: 1, file: 'e', json: { attempts: 5 } }]);
+    expect(endedMs).toBeGreaterThan(12 * MINUTE_MS);
+    expect(endedMs).toBeLessThan(90 * MINUTE_MS);
+  });
+
   it('ends where it is the last of its batch but other workers are served', async () => {
     const { results, endedMs } = await run({
       lines: 3_000,
@@ -138,6 +149,34 @@ describe('a model that is down until the window ends', () => {
     expect(results.every(({ file }) => file === 'e')).toBe(true);
     expect(endedMs).toBeLessThanOrEqual(7 * MINUTE_MS + 2_500);
     expect(turns.at(-1)?.next).toBe('end');
+  });
+});
+
+describe('a model that is down beside one that is up', () => {
+  it('holds up only its own lines, also where its state is known before the other’s', async () => {
+    const workers = workersInTime(world, {
+      seed: 1,
+      model: (time) => ({
+        async call({ body, signal }) {
+          await time.clock.sleep(500, signal);
+          return body.model === 'model-1' ? refusal(500) : ANSWER;
+        },
+      }),
+    });
+    const lines = Array.from({ length: 40 }, (_, at) => chatLine(`l-${at}`, { model: at % 2 ? 'other' : 'default' }));
+    const batch = await aRunningBatch(world, lines, { deadline: START + 10 * MINUTE_MS });
+    // Known to be down for so long that a worker would rather end its turn than wait.
+    let circuit = await workers.circuits.open('default', undefined, START - 90_000);
+    for (let failures = 1; failures < 6; failures++) {
+      if (circuit.state !== 'open') throw new Error('It is not open');
+      circuit = await workers.circuits.open('default', circuit, START - (failures < 5 ? 90_000 : 1_000));
+    }
+    await workers.time.run(workers.runBatch(batch));
+    const { results } = await committedResults(world, batch.ref);
+    expect(results.filter(({ file }) => file === 'o').map(({ line }) => line)).toEqual(
+      Array.from({ length: 20 }, (_, at) => 2 * at + 2),
+    );
+    expect(workers.turns[0]?.next).toBe('wait');
   });
 });
 

@@ -196,7 +196,7 @@ describe('the end of a turn', () => {
     expect(gate.opensAt(now)).toBeLessThanOrEqual(now);
     gate.began(call);
     gate.ended(call, {});
-    await gate.close?.();
+    await gate.close?.({ goesOn: false });
     const [record] = [...shares.records.values()];
     return (record?.shares.freeAt ?? 0) - (now - 1 - 1_000);
   }

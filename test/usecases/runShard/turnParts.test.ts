@@ -99,6 +99,8 @@ describe('a model lane', () => {
     expect(fail('forbidden', 'forbidden')).toBeUndefined();
     expect(fail('forbidden', 'forbidden', 'succeed', 'forbidden')).toBeUndefined();
     expect(fail('forbidden', 'forbidden', 'forbidden')).toBe('forbidden');
+    // The credentials are good: it is these lines that may not be answered.
+    expect(fail('succeed', 'forbidden', 'forbidden', 'forbidden')).toBeUndefined();
   });
 });
 
