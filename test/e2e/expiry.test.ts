@@ -162,7 +162,8 @@ describe('a batch whose window ends', () => {
   });
 
   testAtOnce('while its worker waits for the model: what was refused says so, the rest was not run', async () => {
-    const ids = ['quick', ...prompts('wait', 5)];
+    // The worker stops calling the model after four refusals in a row, with one more call in flight.
+    const ids = ['quick', ...prompts('wait', 12)];
     const { output, errors } = await untilExpired(await create(ids));
     expectAllOf(ids, { output, errors });
     expect(output.map(({ custom_id }) => custom_id)).toEqual(['quick']);

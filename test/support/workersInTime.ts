@@ -1,4 +1,4 @@
-import type { ModelAnswer, ModelProvider } from '../../shared/ports.ts';
+import type { CircuitStore, ModelAnswer, ModelProvider } from '../../shared/ports.ts';
 import type { TurnDeps } from '../../shared/usecases/runShard/shardTurn.ts';
 import { runShard } from '../../shared/usecases/runShard.ts';
 import { tracked } from '../simulation/trackedPorts.ts';
@@ -7,6 +7,7 @@ import { chatAnswer } from './modelServer.ts';
 import { seededRandom } from './random.ts';
 import { type RunningBatch, type ShardWorld, workerDeps } from './shardWorld.ts';
 
+const SLOW_CIRCUIT_MS = 100;
 /** Lambda's longest. */
 const TURN_MS = 900_000;
 
@@ -21,16 +22,29 @@ export type Turn = { shard: number; batchId: string; from: number; to: number; n
 
 /**
  * Workers on the shards of batches in virtual time: the real turns, records and files, run again and waited for as the
- * machine does. Chance comes from the seed, so that a run can be repeated.
+ * machine does. Chance comes from the seed, so that a run can be repeated. `slowCircuit`: a model whose circuit is read
+ * more slowly than others.
  */
 export function workersInTime(
   world: ShardWorld,
-  options: { seed: number; model: (time: VirtualTime) => ModelProvider; worker?: Record<string, number> },
+  options: {
+    seed: number;
+    model: (time: VirtualTime) => ModelProvider;
+    worker?: Record<string, number>;
+    slowCircuit?: string;
+  },
 ) {
   const time = new VirtualTime(Date.parse('2026-01-15T10:00:00.000Z'));
   const random = seededRandom(options.seed);
   const provider = options.model(time);
-  const circuits = tracked(time, 'circuits', world.circuits());
+  const stored = tracked(time, 'circuits', world.circuits());
+  const circuits: CircuitStore = {
+    ...stored,
+    async get(model) {
+      if (model === options.slowCircuit) await time.clock.sleep(SLOW_CIRCUIT_MS);
+      return stored.get(model);
+    },
+  };
   const turns: Turn[] = [];
   let serial = 0;
 

@@ -154,12 +154,17 @@ describe('a model that is down until the window ends', () => {
 
 describe('a model that is down beside one that is up', () => {
   it('holds up only its own lines, also where its state is known before the other’s', async () => {
+    const servedAt: number[] = [];
     const workers = workersInTime(world, {
       seed: 1,
+      slowCircuit: 'other',
+      worker: { inFlightStart: 8, inFlightMax: 8 },
       model: (time) => ({
         async call({ body, signal }) {
           await time.clock.sleep(500, signal);
-          return body.model === 'model-1' ? refusal(500) : ANSWER;
+          if (body.model === 'model-1') return refusal(500);
+          servedAt.push(time.now - START);
+          return ANSWER;
         },
       }),
     });
@@ -176,6 +181,7 @@ describe('a model that is down beside one that is up', () => {
     expect(results.filter(({ file }) => file === 'o').map(({ line }) => line)).toEqual(
       Array.from({ length: 20 }, (_, at) => 2 * at + 2),
     );
+    expect(Math.max(...servedAt)).toBeLessThan(10_000);
     expect(workers.turns[0]?.next).toBe('wait');
   });
 });
