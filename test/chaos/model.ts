@@ -33,8 +33,11 @@ export function createChaosModel(
   weather: Weather,
   {
     onFault,
+    requestsPerMinute,
     thawed,
   }: {
+    /** By model, where it has a limit. */
+    requestsPerMinute: Partial<Record<string, number | undefined>>;
     onFault(fault: Fault, where: string): void;
     /** Resolves once the caller can take an answer. */
     thawed(process: Process): Promise<void>;
@@ -61,6 +64,21 @@ export function createChaosModel(
       violation ??= new Violation(batchId, `The key ${key} was used for ${ownPrompt} and for ${prompt}`);
   }
 
+  /** Times of the calls of the last minute, by model. */
+  const ofLastMinute = new Map<string, number[]>();
+  function holdToLimit(model: string, batchId: string): void {
+    const limit = requestsPerMinute[model];
+    if (limit === undefined) return;
+    const times = (ofLastMinute.get(model) ?? []).filter((at) => at > time.now - 60_000);
+    times.push(time.now);
+    ofLastMinute.set(model, times);
+    if (times.length > limit)
+      violation ??= new Violation(
+        batchId,
+        `${times.length} calls within a minute, where the model's limit is ${limit}`,
+      );
+  }
+
   const outageNow = () =>
     weather.outages.find(({ fromMs, toMs }) => time.now >= startedAt + fromMs && time.now < startedAt + toMs);
 
@@ -80,6 +98,7 @@ export function createChaosModel(
     const [fate, prompt] = promptOf(call.endpoint, call.body).split(' ', 2) as [Fate, string];
     const key = call.idempotencyKey;
     enter(key, prompt, String(process.payload.batchId), time.now + process.skewMs);
+    holdToLimit(String(call.body.model), String(process.payload.batchId));
     const known = asked.get(prompt) ?? nothingAsked();
     asked.set(prompt, known);
     const own = known.byKey.get(key) ?? { calls: 0, answers: 0 };

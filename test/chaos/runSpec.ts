@@ -1,3 +1,4 @@
+import type { ModelLimits } from '../../shared/domain/retry/callShare.ts';
 import { type BatchSpec, drawBatch } from '../soak/batchSpec.ts';
 import type { Random } from '../support/random.ts';
 import { drawWeather, type Weather } from './weather.ts';
@@ -11,6 +12,8 @@ export type RunSpec = {
     [group: string]: Record<string, unknown>;
   };
   timeoutSeconds: { 'workflow/runShard': number; 'workflow/finalizeBatch': number; 'workflow/fetchInput': number };
+  /** Of the first model. */
+  limits: ModelLimits | undefined;
   projects: { batches: BatchSpec[]; rotatesSecret: boolean }[];
 };
 
@@ -45,6 +48,12 @@ export function drawRun(random: Random): RunSpec {
       'workflow/finalizeBatch': isBrief ? 90 : 900,
       'workflow/fetchInput': isBrief ? 120 : 900,
     },
+    limits: random.chance(0.3)
+      ? {
+          requests_per_minute: random.pick([60, 300, 1_200]),
+          ...(random.chance(0.5) ? { calls_in_flight: random.pick([4, 32]) } : {}),
+        }
+      : undefined,
     projects: Array.from({ length: random.weighted({ one: 3, two: 1 }) === 'one' ? 1 : 2 }, () => ({
       batches: Array.from({ length: random.int(1, 2) }, () => drawChaosBatch(random, ++number)),
       rotatesSecret: random.chance(0.2),

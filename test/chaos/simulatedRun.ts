@@ -1,7 +1,9 @@
 import { ulid } from 'ulid';
 import type { BatchRef } from '../../shared/domain/batch.ts';
 import { ModelsFileSchema } from '../../shared/domain/models.ts';
-import { type Interceptor, startSimulation } from '../simulation/simulation.ts';
+import type { ModelLimits } from '../../shared/domain/retry/callShare.ts';
+import type { ShareAsk } from '../../shared/ports.ts';
+import { type Interceptor, type PortCall, startSimulation } from '../simulation/simulation.ts';
 import type { Stack } from '../simulation/stack.ts';
 import { STREAMS } from '../simulation/trackedPorts.ts';
 import { checkAgain } from '../soak/checkEnd.ts';
@@ -85,10 +87,20 @@ export async function runSimulated(options: RunOptions): Promise<RunResult> {
   const source = createChaosSource();
   const idRandom = random.fork('ids');
 
+  /** What is known of a model is shared by all that call it: here by one run, since the next begins at the same time. */
+  const ownModels = (call: PortCall): PortCall => {
+    const [first] = call.args;
+    if (call.port === 'circuits') call.args[0] = `${seed}-${run}-${String(first)}`;
+    if (call.port === 'callShares') {
+      const ask = first as ShareAsk;
+      call.args[0] = { ...ask, model: `${seed}-${run}-${ask.model}` };
+    }
+    return call;
+  };
   let planted: Interceptor = (_, proceed) => proceed();
   const simulation = await startSimulation({
     stack,
-    models: chaosModels(),
+    models: chaosModels(spec.limits),
     settings: spec.settings,
     timeoutSeconds: spec.timeoutSeconds,
     random: random.fork('product'),
@@ -102,13 +114,14 @@ export async function runSimulated(options: RunOptions): Promise<RunResult> {
       digest.attach(time);
       model = createChaosModel(time, random.fork('model'), spec.weather, {
         onFault,
+        requestsPerMinute: { first: spec.limits?.requests_per_minute },
         thawed: (process) => injector.thawed(process),
       });
       return model;
     },
     sources: source,
     around: injector.around,
-    intercept: digest.watch((call, proceed) => planted(call, () => injector.intercept(call, proceed))),
+    intercept: digest.watch((call, proceed) => planted(call, () => injector.intercept(ownModels(call), proceed))),
     checkEveryMs: () => (injector.isOver ? 3 : 1) * MINUTE_MS,
     receive: (url, headers, body) => receivers.receive(url, headers, body),
   });
@@ -274,11 +287,16 @@ async function rotate({ client, pause }: Scene, random: Random): Promise<void> {
   }
 }
 
-function chaosModels() {
+/** The first model has the limits. */
+function chaosModels(limits: ModelLimits | undefined) {
   const model = (name: string) => ({ provider: 'p', model: name, endpoints: ENDPOINTS });
   return ModelsFileSchema.parse({
     providers: { p: { kind: 'simulator' } },
-    models: { default: model('first'), other: model('second'), embedding: model('third') },
+    models: {
+      default: { ...model('first'), ...(limits && { limits }) },
+      other: model('second'),
+      embedding: model('third'),
+    },
     agents: { '*': { model: 'default' } },
     vectors: { model: 'embedding' },
   });
