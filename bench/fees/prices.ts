@@ -4,7 +4,8 @@
  */
 export const PRICES = {
   region: 'us-east-1',
-  date: '2026-01-15',
+  /** When they were put down here. */
+  date: '2026-11-22',
   source: 'https://aws.amazon.com/pricing/ (list prices of each service)',
   usd: {
     /** Standard workflows. Express ones cost 0.000001 a request and 0.00001667 a GB-second. */

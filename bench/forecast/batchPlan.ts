@@ -43,8 +43,8 @@ export const SANDBOX_BYTES_PER_SECOND = 78_000_000;
 export const TURN_OVERHEAD_SECONDS = 0.5;
 
 /**
- * A worker's processor time a line on a whole vCPU (1,769 MB), as metered on local runs (0.3 to 0.5 ms, of which the
- * simulated model is a part), TLS added. Lambda gives a function its share by memory.
+ * A worker's processor time a line on a whole vCPU (1,769 MB), as metered on local runs (0.4 ms, to which TLS is
+ * added). Lambda gives a function its share by memory.
  */
 const CPU_MS_PER_LINE = 0.5;
 const VCPU_MB = 1_769;

@@ -1,4 +1,6 @@
 import { execFile } from 'node:child_process';
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
@@ -46,4 +48,26 @@ test('an option that cannot be read is named', async () => {
   await expect(run('simulate', '--lines', '0')).rejects.toThrow(/whole number above 0/);
   await expect(run('cost', '--prompt-tokens', 'x')).rejects.toThrow(/whole number/);
   await expect(run('cost', '--stage', 'none')).rejects.toThrow(/no stage "none"/);
+});
+
+test('cost sums what a stage has metered', async () => {
+  const file = join(mkdtempSync(join(tmpdir(), 'batch-api-metered-')), 'logs.txt');
+  const line = {
+    message: 'metered',
+    timestamp: '2026-01-15T10:30:00.000Z',
+    function: 'planShards',
+    kind: 'step',
+    batch_id: 'batch_1',
+    next: 'process',
+    duration_ms: 2_000,
+    memory_mb: 512,
+    dynamodb: { read_units: 3, write_units: 1, refused_writes: 0, requests: 4 },
+    s3: { puts: 2, gets: 2, free: 0 },
+    states: { requests: 0 },
+    secrets: { requests: 0 },
+  };
+  writeFileSync(file, `REPORT RequestId: 1\n${JSON.stringify(line)}\n${JSON.stringify(line)}\n`);
+  const { invocations, use } = JSON.parse(await run('cost', '--metered', file, '--json'));
+  expect(invocations).toBe(2);
+  expect(use).toMatchObject({ stateTransitions: 6, lambdaGbSeconds: 2, s3Puts: 4, dynamoDbReadUnits: 6 });
 });

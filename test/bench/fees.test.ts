@@ -42,6 +42,6 @@ test('metered lines are found among others, also behind what CloudWatch puts bef
     states: { requests: 0 },
     secrets: { requests: 0 },
   };
-  const text = `START RequestId: 1\n2026-01-15 INFO ${JSON.stringify({ ...line, level: 'INFO' })}\n{"message":"step"}\n{"message":"metered"}\n`;
+  const text = `START RequestId: 1\n2026-01-15 INFO ${JSON.stringify({ ...line, level: 'INFO' })}\n{"message":"step"}\n{"message":"metered"}\n{"message":"metered","dur`;
   expect(readMeteredLines(text)).toEqual([line]);
 });

@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { type CountedBatch, runCounted } from '../../bench/counted/countedRun.ts';
 import { type BilledUse, feesOf } from '../../bench/fees/billedUse.ts';
 import { billedUseOf } from '../../bench/fees/meteredUse.ts';
+import { feeFigures } from '../../bench/fees.ts';
 import { type Forecast, forecastBatch } from '../../bench/forecast/forecast.ts';
 import { SettingsSchema } from '../../shared/contract/settings.ts';
 
@@ -73,6 +74,14 @@ test('what a worker is charged for is at least the time that its calls take', ()
     expect(duration_ms).toBeGreaterThan(leastMs);
     expect(cpu_ms).toBeGreaterThan(0);
   }
+});
+
+test('fees grow no faster than lines', () => {
+  const [small, large] = [bothOf(0), bothOf(1)];
+  const { fees_growth, fees_per_million, fees_naive } = feeFigures(small.batch, large.batch);
+  expect(fees_growth).toBeLessThan(large.batch.lines / small.batch.lines);
+  expect(fees_per_million).toBeGreaterThan(0);
+  expect(fees_naive / fees_per_million).toBeGreaterThan(50);
 });
 
 test('no service is left out of the fees', () => {
