@@ -22,27 +22,38 @@ const DEADLINE = START + 24 * 60 * MINUTE_MS;
 
 type World = {
   seed?: number;
+  /** Fewer show sooner where one is used up. */
+  maxAttempts?: number;
   lines: number;
   shards?: number;
   deadline?: number;
   /** What the model answers to a line at that time, from the start; undefined: as it should. */
   answer(ms: number, prompt: string): ModelAnswer | undefined;
-  latencyMs?: number;
+  latencyMs?: number | ((prompt: string, isFault: boolean) => number);
 };
 
 /** Runs one batch to the end of its workers. */
-async function run({ seed = 1, lines, shards = 1, deadline = DEADLINE, answer, latencyMs = 500 }: World) {
+async function run({
+  seed = 1,
+  maxAttempts = 5,
+  lines,
+  shards = 1,
+  deadline = DEADLINE,
+  answer,
+  latencyMs = 500,
+}: World) {
   const calls: { at: number; prompt: string; ok: boolean }[] = [];
   const workers = workersInTime(world, {
     seed,
-    worker: { inFlightStart: 8, inFlightMax: 8 },
+    worker: { inFlightStart: 8, inFlightMax: 8, maxAttempts },
     model: (time): ModelProvider => ({
       async call({ body, signal }) {
         const at = time.now - START;
         const prompt = (body.messages as { content: string }[])[0]?.content ?? '';
         const fault = answer(at, prompt);
         calls.push({ at, prompt, ok: fault === undefined });
-        await time.clock.sleep(latencyMs, signal);
+        const ms = typeof latencyMs === 'number' ? latencyMs : latencyMs(prompt, fault !== undefined);
+        await time.clock.sleep(ms, signal);
         return fault ?? ANSWER;
       },
     }),
@@ -84,6 +95,18 @@ describe('a provider that is down for ten minutes', () => {
     expect(busyMs(from, to)).toBeLessThan(0.1 * 4 * (to - from));
     // Back within a minute and some.
     expect(endedMs).toBeLessThan(to + 2 * MINUTE_MS);
+  });
+
+  it('after it has ended what it had begun costs no line an attempt either', async () => {
+    const [from, to] = [2_000, 2 * MINUTE_MS];
+    const { results } = await run({
+      maxAttempts: 2,
+      lines: 80,
+      // A restart: nobody is let in any more, and answers go out one after the other.
+      answer: (ms) => (ms >= from && ms < to ? { kind: 'network', reason: 'the connection was refused' } : undefined),
+      latencyMs: (prompt, isFault) => (isFault ? 700 : 3_000 + 1_000 * (Number(prompt.split('-')[1]) % 8)),
+    });
+    expect(results.filter(({ file }) => file === 'o')).toHaveLength(80);
   });
 
   it('from the first call on costs no line an attempt either', async () => {

@@ -95,7 +95,7 @@ describe('a worker that is to stop', () => {
   it('does not try again what fails meanwhile; the line has no result, and its attempts are kept', async () => {
     const { model, running, stop, committed } = await working({ lines: 2 });
     await stop();
-    model.open[0]?.fail(500);
+    model.open[0]?.fail(409);
     model.open[1]?.fail(400);
     expect(await running).toMatchObject({ next: 'end' });
     expect(model.open).toHaveLength(2);
