@@ -15,6 +15,10 @@ export type ChaosModel = SimulatedModel &
     violation(): Violation | undefined;
   };
 
+/** How long a call takes at least and at most, where its line is not slow. */
+const CALL_MS = { least: 50, most: 3_000 };
+export const MEAN_CALL_MS = (CALL_MS.least + CALL_MS.most) / 2;
+
 const json = (value: unknown) => Buffer.from(JSON.stringify(value));
 const refusal = (status: number, retryAfterMs?: number): ModelAnswer => ({
   kind: 'answered',
@@ -157,7 +161,7 @@ export function createChaosModel(
       return { kind: 'too_large' };
     };
 
-    await after(50, 3_000);
+    await after(CALL_MS.least, CALL_MS.most);
     const outage = outageNow();
     if (outage) {
       onFault('model_outage', 'model');

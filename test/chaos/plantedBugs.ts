@@ -4,7 +4,7 @@ import type { Control } from '../../shared/domain/control.ts';
 import { notificationBody, notificationId } from '../../shared/domain/notifications/event.ts';
 import { signatureHeaders } from '../../shared/domain/notifications/signature.ts';
 import type { ShardCommit, ShardRange } from '../../shared/domain/shard.ts';
-import type { FileUpload, MoveChange } from '../../shared/ports.ts';
+import type { Clock, FileUpload, MoveChange, ShareAsk } from '../../shared/ports.ts';
 import type { Interceptor, PortCall, Process, Simulation } from '../simulation/simulation.ts';
 import type { BatchSpec } from '../soak/batchSpec.ts';
 import { drawLines, type FateWeights } from '../soak/lines.ts';
@@ -27,6 +27,8 @@ export type PlantedBug = {
   /** Faults that show it soon, instead of those that are drawn. */
   weather: Partial<Record<Fault, number>>;
   change?(spec: RunSpec): RunSpec;
+  /** A run of seed 1 that shows it. */
+  shownBy: number;
   /** What the checker says when it meets it. */
   caughtBy: RegExp;
 };
@@ -51,7 +53,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
       };
     },
     weather: { invoked_twice: 0.7 },
-    change: (spec) => justOne(spec, { count: 300 }),
+    change: (spec) => justOne(spec, { count: 500 }),
+    shownBy: 1,
     caughtBy: /model calls were repeated|is processing_failed: The result of this line was lost/,
   },
   {
@@ -73,6 +76,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     },
     weather: { killed_after: 0.02 },
     change: (spec) => justOne(spec, { count: 100 }),
+    shownBy: 1,
     caughtBy: /is processing_failed: The result of this line was lost/,
   },
   {
@@ -99,6 +103,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
       };
     },
     weather: {},
+    shownBy: 1,
     caughtBy: /has two results, the second in errors/,
   },
   {
@@ -110,22 +115,24 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
         return (await stores.shards.get(batchId, range.shard)) ?? proceed();
       };
     },
-    weather: { frozen: 0.05, slow: 0.2 },
+    weather: { frozen: 0.1, slow: 0.3 },
     change: (spec) => justOne(spec, { count: 200, fates: { slow: 1 }, cancel: 'later', takesSnapshots: true }),
+    shownBy: 14,
     caughtBy: /lacks a line that was shown before/,
   },
   {
     name: 'notify before the status',
     plant: ({ stores, time, receive }) => {
       return async (call, proceed) => {
-        const [ref, to] = call.args as [BatchRef, BatchStatus];
+        const [ref, to, { change }] = call.args as [BatchRef, BatchStatus, { change?: MoveChange }];
         if (!isCall(call, 'workflow/finalizeBatch', 'batches.move') || !isEnded(to)) return proceed();
         const head = await stores.batches.get(ref);
-        if (head) await tell({ stores, receive }, { ...head, status: to }, time.now);
+        if (head) await tell({ stores, receive }, { ...head, ...change, status: to }, time.now);
         return proceed();
       };
     },
     weather: {},
+    shownBy: 1,
     caughtBy: /A receiver was told of its end, and it is (validating|finalizing|cancelling)/,
   },
   {
@@ -140,6 +147,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
       };
     },
     weather: { killed_after: 0.01, table_answer_lost: 0.1 },
+    shownBy: 2,
     caughtBy: /Its counts of completed and failed lines|A notification/,
   },
   {
@@ -166,7 +174,32 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
         batches: project.batches.map((batch) => ({ ...batch, completionWindow: '1m', cancel: undefined })),
       })),
     }),
+    shownBy: 2,
     caughtBy: /A model was called \d+ ms after its deadline/,
+  },
+  {
+    name: 'leases not returned',
+    plant: ({ stores }) => {
+      const holders = new Map<string, ShareAsk['holder']>();
+      return async (call, proceed) => {
+        const [ask, clock] = call.args as [ShareAsk & { costMs: number }, Clock];
+        if (!isCall(call, 'workflow/runShard', 'callShares.take')) return proceed();
+        // Whoever had a part keeps it: batches that have ended, workers that have died.
+        for (const holder of holders.values()) await stores.callShares.take({ ...ask, holder, costMs: 0 }, clock);
+        holders.set(ask.holder.batchId, ask.holder);
+        return proceed();
+      };
+    },
+    weather: {},
+    change: (spec) => {
+      const one = justOne(spec, { count: 300, fates: { answered: 1 } });
+      const few = justOne(spec, { count: 8, fates: { answered: 1 } });
+      const projects = [...Array.from({ length: 6 }, () => few.projects), one.projects].flat();
+      const shards = { maxLines: 500, minLines: 500, maxWorkers: 1 };
+      return { ...one, projects, inTurn: true, limits: { calls_in_flight: 8 }, settings: { ...one.settings, shards } };
+    },
+    shownBy: 1,
+    caughtBy: /Alone at its model it took/,
   },
 ];
 

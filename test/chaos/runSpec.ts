@@ -14,6 +14,8 @@ export type RunSpec = {
   timeoutSeconds: { 'workflow/runShard': number; 'workflow/finalizeBatch': number; 'workflow/fetchInput': number };
   /** Of the first model. */
   limits: ModelLimits | undefined;
+  /** One project after the other, each with its models to itself; else all at once. */
+  inTurn: boolean;
   projects: { batches: BatchSpec[]; rotatesSecret: boolean }[];
 };
 
@@ -54,6 +56,7 @@ export function drawRun(random: Random): RunSpec {
           ...(random.chance(0.5) ? { calls_in_flight: random.pick([4, 32]) } : {}),
         }
       : undefined,
+    inTurn: false,
     projects: Array.from({ length: random.weighted({ one: 3, two: 1 }) === 'one' ? 1 : 2 }, () => ({
       batches: Array.from({ length: random.int(1, 2) }, () => drawChaosBatch(random, ++number)),
       rotatesSecret: random.chance(0.2),

@@ -8,7 +8,7 @@ import type { Stack } from '../simulation/stack.ts';
 import { STREAMS } from '../simulation/trackedPorts.ts';
 import { checkAgain } from '../soak/checkEnd.ts';
 import { drain } from '../soak/drain.ts';
-import type { View } from '../soak/ledger.ts';
+import type { Known, View } from '../soak/ledger.ts';
 import { live, type Scene } from '../soak/life.ts';
 import { hold, Violation } from '../soak/violation.ts';
 import { type Random, seededRandom } from '../support/random.ts';
@@ -16,7 +16,7 @@ import { createApi } from './api.ts';
 import { createChaosClient } from './client.ts';
 import { EventDigest } from './eventDigest.ts';
 import { Injector } from './injector.ts';
-import { type ChaosModel, createChaosModel } from './model.ts';
+import { type ChaosModel, createChaosModel, MEAN_CALL_MS } from './model.ts';
 import type { PlantedBug } from './plantedBugs.ts';
 import { createChaosReceivers } from './receivers.ts';
 import { drawRun, type RunSpec } from './runSpec.ts';
@@ -39,6 +39,7 @@ export type RunResult = {
 };
 
 export type RunOptions = {
+  /** On which this run was not made before. */
   stack: Stack;
   seed: number;
   run: number;
@@ -60,6 +61,7 @@ const WINDOW_SHADOW_MS = 7 * MINUTE_MS;
 /** One run in virtual time: batches of all kinds under the faults that its seed and number draw. */
 export async function runSimulated(options: RunOptions): Promise<RunResult> {
   const { stack, seed, run } = options;
+  const label = `p${seed}-${run}`;
   const random = seededRandom(seed).fork(`run ${run}`);
   const drawn = drawRun(random.fork('spec'));
   const spec = options.bug ? withBug(options.bug, drawn) : drawn;
@@ -79,7 +81,7 @@ export async function runSimulated(options: RunOptions): Promise<RunResult> {
     weather: spec.weather,
     random: random.fork('injector'),
     onFault,
-    isOwn: (projectId) => projectId.startsWith(`p${seed}-${run}-`),
+    isOwn: (projectId) => projectId.startsWith(`${label}-`),
     anEndedBatch: () => endedBatches.at(-1),
   });
   let model: ChaosModel | undefined;
@@ -90,10 +92,10 @@ export async function runSimulated(options: RunOptions): Promise<RunResult> {
   /** What is known of a model is shared by all that call it: here by one run, since the next begins at the same time. */
   const ownModels = (call: PortCall): PortCall => {
     const [first] = call.args;
-    if (call.port === 'circuits') call.args[0] = `${seed}-${run}-${String(first)}`;
+    if (call.port === 'circuits') call.args[0] = `${label}-${String(first)}`;
     if (call.port === 'callShares') {
       const ask = first as ShareAsk;
-      call.args[0] = { ...ask, model: `${seed}-${run}-${ask.model}` };
+      call.args[0] = { ...ask, model: `${label}-${ask.model}` };
     }
     return call;
   };
@@ -121,7 +123,7 @@ export async function runSimulated(options: RunOptions): Promise<RunResult> {
     },
     sources: source,
     around: injector.around,
-    intercept: digest.watch((call, proceed) => planted(call, () => injector.intercept(ownModels(call), proceed))),
+    intercept: digest.watch((call, proceed) => planted(ownModels(call), () => injector.intercept(call, proceed))),
     checkEveryMs: () => (injector.isOver ? 3 : 1) * MINUTE_MS,
     receive: (url, headers, body) => receivers.receive(url, headers, body),
   });
@@ -165,7 +167,8 @@ export async function runSimulated(options: RunOptions): Promise<RunResult> {
   const main = async () => {
     const disturbed = injector.disturb(simulation.workflow);
     const operators = operate(injector, () => simulation.check().catch(() => undefined), random.fork('operator'));
-    await Promise.all(spec.projects.map((project, index) => runProject(project, index)));
+    if (spec.inTurn) for (const [index, project] of spec.projects.entries()) await runProject(project, index);
+    else await Promise.all(spec.projects.map(runProject));
     await Promise.all([disturbed, operators]);
     // Whatever was held back has arrived by then.
     await time.clock.sleep(2 * LATE_MS);
@@ -193,7 +196,7 @@ export async function runSimulated(options: RunOptions): Promise<RunResult> {
   };
 
   async function runProject(project: RunSpec['projects'][number], index: number): Promise<void> {
-    const projectId = `p${seed}-${run}-${index}`;
+    const projectId = `${label}-${index}`;
     const own = random.fork(`project ${index}`);
     const api = createApi(simulation, projectId);
     const scene: Scene = {
@@ -230,6 +233,7 @@ export async function runSimulated(options: RunOptions): Promise<RunResult> {
     const rotating = project.rotatesSecret ? rotate(scene, own.fork('rotation')) : undefined;
     await Promise.all(project.batches.map((batch) => live(scene, own.fork(batch.name), batch)));
     await rotating;
+    if (spec.inTurn) for (const known of scene.books.values()) holdToItsTime(known, spec);
     for (const { id, ended } of scene.books.values()) if (ended) endedBatches.push({ projectId, batchId: id });
   }
 
@@ -241,6 +245,8 @@ export async function runSimulated(options: RunOptions): Promise<RunResult> {
   try {
     await simulation.run(main);
   } catch (error) {
+    // Told at the moment, thrown at the next pause: what was thrown before that may be what comes of it.
+    violation ??= model?.violation() ?? receivers.violation();
     violation ??= error instanceof Violation ? error : new Violation(undefined, String((error as Error).stack));
   } finally {
     process.off('unhandledRejection', onUnhandled);
@@ -259,6 +265,18 @@ export async function runSimulated(options: RunOptions): Promise<RunResult> {
 function withBug({ weather, change }: PlantedBug, drawn: RunSpec): RunSpec {
   const spec = { ...drawn, weather: drawnWeather(weather, drawn.weather.faultsForMs) };
   return change?.(spec) ?? spec;
+}
+
+/** A batch that has its model to itself uses at least a third of the places that the model has. */
+function holdToItsTime({ newest, lines }: Known, { limits }: RunSpec): void {
+  const { id, in_progress_at: from, finalizing_at: to } = newest;
+  const mostMs = (3 * lines.length * MEAN_CALL_MS) / (limits?.calls_in_flight ?? MAX_IN_FLIGHT) + MINUTE_MS;
+  const tookMs = Date.parse(to ?? '') - Date.parse(from ?? '');
+  hold(
+    tookMs <= mostMs,
+    id,
+    () => `Alone at its model it took ${tookMs / 1000} s, where ${mostMs / 1000} s are plenty`,
+  );
 }
 
 /** Ends a worker, puts another one beside it, or keeps it from committing. */
