@@ -124,10 +124,10 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     name: 'notify before the status',
     plant: ({ stores, time, receive }) => {
       return async (call, proceed) => {
-        const [ref, to, { change }] = call.args as [BatchRef, BatchStatus, { change?: MoveChange }];
+        const [ref, to, options] = call.args as [BatchRef, BatchStatus, { change?: MoveChange }];
         if (!isCall(call, 'workflow/finalizeBatch', 'batches.move') || !isEnded(to)) return proceed();
         const head = await stores.batches.get(ref);
-        if (head) await tell({ stores, receive }, { ...head, ...change, status: to }, time.now);
+        if (head) await tell({ stores, receive }, { ...head, ...options.change, status: to }, time.now);
         return proceed();
       };
     },

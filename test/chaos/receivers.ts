@@ -17,7 +17,8 @@ export function createChaosReceivers(world: {
   random: Random;
   /** What the API says at this moment. */
   viewOf(projectId: string, batchId: string): Promise<View>;
-  secretOf(projectId: string): Promise<string>;
+  /** The newest, and those before it: what was signed a moment before a rotation may come after it. */
+  secretsOf(projectId: string): Promise<string[]>;
 }): Receivers & {
   receive(url: string, headers: Record<string, string>, body: string): Promise<ReceiverAnswer>;
   violation(): Violation | undefined;
@@ -34,7 +35,7 @@ export function createChaosReceivers(world: {
     const post: Post = {
       ...{ path: `/${mood}`, batchId: id, event, body, at: time.now },
       webhookId: String(headers['webhook-id']),
-      signatureHolds: isSigned(await world.secretOf(projectId), headers, body),
+      signatureHolds: (await world.secretsOf(projectId)).some((secret) => isSigned(secret, headers, body)),
     };
     const earlier = posts.get(id) ?? [];
     posts.set(id, [...earlier, post]);

@@ -154,7 +154,10 @@ export async function runSimulated(options: RunOptions): Promise<RunResult> {
     time,
     random: random.fork('receivers'),
     viewOf: async (projectId, id) => (await truthOf(projectId)('GET', `/batches/${id}`)).body as View,
-    secretOf: async (projectId) => (await simulation.stores.webhookSecrets.get(projectId))?.secret ?? '',
+    secretsOf: async (projectId) => {
+      const secret = await simulation.stores.webhookSecrets.get(projectId);
+      return secret ? [secret, ...(secret.previous ?? [])].map((each) => each.secret) : [];
+    },
   });
 
   if (options.bug) {
