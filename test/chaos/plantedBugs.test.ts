@@ -1,9 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { startStack } from '../simulation/stack.ts';
-import { loseAnswersOf } from './lostAnswers.ts';
 import { PLANTED_BUGS, type PlantedBug } from './plantedBugs.ts';
 import { type RunResult, runSimulated } from './simulatedRun.ts';
+import { startChaosStack } from './stack.ts';
 
 // A guard that was never seen failing is no guard.
 
@@ -13,8 +12,7 @@ const RUNS = 15;
 
 /** On a stack of its own: what a bug has left open does not meet another run. */
 async function runOf(run: number, bug: PlantedBug): Promise<RunResult> {
-  const stack = await startStack();
-  loseAnswersOf(stack);
+  const stack = await startChaosStack();
   try {
     return await runSimulated({ stack, seed: SEED, run, bug });
   } finally {

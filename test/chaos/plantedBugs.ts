@@ -192,7 +192,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     },
     weather: {},
     change: (spec) => {
-      const one = justOne(spec, { count: 300, fates: { answered: 1 } });
+      const one = justOne(spec, { count: 300, fates: { answered: 1 }, commitLines: 50 });
       const few = justOne(spec, { count: 8, fates: { answered: 1 } });
       const projects = [...Array.from({ length: 6 }, () => few.projects), one.projects].flat();
       const shards = { maxLines: 500, minLines: 500, maxWorkers: 1 };
@@ -206,7 +206,12 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
 /** One plain batch, in shards of a hundred lines with many commits. */
 function justOne(
   spec: RunSpec,
-  { count, fates = { answered: 3, slow: 1 }, ...rest }: { count: number; fates?: FateWeights } & Partial<BatchSpec>,
+  {
+    count,
+    fates = { answered: 3, slow: 1 },
+    commitLines = 3,
+    ...rest
+  }: { count: number; fates?: FateWeights; commitLines?: number } & Partial<BatchSpec>,
 ): RunSpec {
   const [batch] = spec.projects.flatMap((project) => project.batches);
   if (!batch) throw new Error('A run has at least one batch');
@@ -214,12 +219,12 @@ function justOne(
   const { lines, content } = drawLines(seededRandom(count), plan);
   return {
     ...spec,
-    weather: { ...spec.weather, faultsForMs: 20 * MINUTE_MS },
+    weather: { ...spec.weather, faultsForMs: Math.min(1, spec.weather.faultsForMs) * 20 * MINUTE_MS },
     settings: {
       ...spec.settings,
       snapshots: { refreshSeconds: 5 },
       shards: { maxLines: 100, minLines: 100, maxWorkers: 4 },
-      worker: { ...spec.settings.worker, commitLines: 3 },
+      worker: { ...spec.settings.worker, commitLines },
     },
     projects: [
       {

@@ -3,9 +3,9 @@ import type { ReceiverAnswer } from '../../shared/ports.ts';
 import type { VirtualTime } from '../simulation/virtualTime.ts';
 import { MOODS } from '../soak/batchSpec.ts';
 import type { Receivers } from '../soak/drain.ts';
-import { hasEnded, type View } from '../soak/ledger.ts';
-import { replyOf } from '../soak/notifications.ts';
-import { hold, holdSame, Violation } from '../soak/violation.ts';
+import type { View } from '../soak/ledger.ts';
+import { checkReceived, replyOf } from '../soak/notifications.ts';
+import { hold, Violation } from '../soak/violation.ts';
 import type { Post } from '../support/notificationReceiver.ts';
 import type { Random } from '../support/random.ts';
 
@@ -60,20 +60,6 @@ export function createChaosReceivers(world: {
       }
     },
   };
-}
-
-/** What the body says is what the API says when it is received: not before the batch has ended. */
-function checkReceived(view: View, body: string): void {
-  const { id } = view;
-  hold(hasEnded(view), id, () => `A receiver was told of its end, and it is ${view.status}: ${body}`);
-  const { status, event, has_output_file, has_errors_file, request_counts } = JSON.parse(body) as View;
-  const wanted = [view.status, `batch.${view.status}`, view.has_output_file, view.has_errors_file, view.request_counts];
-  holdSame(
-    [status, event, has_output_file, has_errors_file, request_counts],
-    wanted,
-    id,
-    'A notification when it came',
-  );
 }
 
 /** By any of its signatures, as receivers check it; the time is virtual. */

@@ -1,3 +1,4 @@
+import type { SoakResult } from '../soak/run.ts';
 import type { RunResult } from './simulatedRun.ts';
 
 export type Totals = Pick<
@@ -5,12 +6,14 @@ export type Totals = Pick<
   'batches' | 'lines' | 'calls' | 'answers' | 'repeatedAnswers' | 'virtualMinutes'
 > & {
   runs: number;
+  processRuns: number;
   faults: Map<string, number>;
   hasViolation: boolean;
 };
 
 export const emptyTotals = (): Totals => ({
   runs: 0,
+  processRuns: 0,
   batches: 0,
   lines: 0,
   calls: 0,
@@ -29,6 +32,21 @@ export function addTo(totals: Totals, result: RunResult): void {
   totals.hasViolation ||= result.violation !== undefined;
 }
 
+export function addProcesses(totals: Totals, { scene, violation }: SoakResult): void {
+  const { system, model, books, tally } = scene;
+  totals.processRuns++;
+  totals.batches += books.size;
+  totals.lines += tally.lines;
+  for (const each of ['calls', 'answers', 'repeatedAnswers'] as const) totals[each] += model.totals[each];
+  const { kills, workerKills } = system.counts;
+  for (const [fault, count] of [
+    ['system_killed', kills],
+    ['worker_process_killed', workerKills],
+  ] as const)
+    totals.faults.set(fault, (totals.faults.get(fault) ?? 0) + count);
+  totals.hasViolation ||= violation !== undefined;
+}
+
 /** What the runs came to, for people. */
 export function report(totals: Totals, seconds: number): string {
   // The first violation ends it all: these three are what it looks for in every file.
@@ -36,6 +54,7 @@ export function report(totals: Totals, seconds: number): string {
   const faults = [...totals.faults].sort(([, a], [, b]) => b - a).map(([name, count]) => `${count} ${name}`);
   const rows: [string, string][] = [
     ['runs', `${totals.runs} in ${Math.round(seconds)} s, ${(totals.virtualMinutes / 60).toFixed(1)} virtual hours`],
+    ['of whole systems', String(totals.processRuns)],
     ['batches', String(totals.batches)],
     ['faults injected', faults.join(', ') || 'none'],
     ['lines checked', String(totals.lines)],

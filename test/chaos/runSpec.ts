@@ -20,7 +20,7 @@ export type RunSpec = {
 };
 
 /** Lines of one batch at most: a line costs a millisecond or two of real time. */
-const MAX_LINES = 400;
+const MAX_LINES = 300;
 
 export function drawRun(random: Random): RunSpec {
   const isBrief = random.chance(0.4);
@@ -38,7 +38,7 @@ export function drawRun(random: Random): RunSpec {
       },
       worker: {
         callTimeoutSeconds,
-        commitLines: random.pick([5, 20, 100]),
+        commitLines: random.pick([5, 20, 40, 100]),
         retryMaxMs: random.pick([5_000, 20_000]),
         drainSeconds: callTimeoutSeconds + 10,
       },

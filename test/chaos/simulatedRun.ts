@@ -174,7 +174,7 @@ export async function runSimulated(options: RunOptions): Promise<RunResult> {
     else await Promise.all(spec.projects.map(runProject));
     await Promise.all([disturbed, operators]);
     // Whatever was held back has arrived by then.
-    await time.clock.sleep(2 * LATE_MS);
+    if (faults.size > 0) await time.clock.sleep(2 * LATE_MS);
     await simulation.sweep();
     for (const scene of scenes) {
       await drain(scene, receivers, PATIENCE_MS);
@@ -266,7 +266,8 @@ export async function runSimulated(options: RunOptions): Promise<RunResult> {
 }
 
 function withBug({ weather, change }: PlantedBug, drawn: RunSpec): RunSpec {
-  const spec = { ...drawn, weather: drawnWeather(weather, drawn.weather.faultsForMs) };
+  const faultsForMs = Object.keys(weather).length > 0 ? drawn.weather.faultsForMs : 0;
+  const spec = { ...drawn, weather: drawnWeather(weather, faultsForMs) };
   return change?.(spec) ?? spec;
 }
 

@@ -1,15 +1,32 @@
 import { type Post, type Reply, startNotificationReceiver } from '../support/notificationReceiver.ts';
 import type { Random } from '../support/random.ts';
 import { MOODS, type Mood } from './batchSpec.ts';
-import type { Known, View } from './ledger.ts';
+import { hasEnded, type Known, type View } from './ledger.ts';
 import { hold, holdSame } from './violation.ts';
 
-/** Receivers by the path that they are posted to: each path is a mood. */
-export function startReceivers(random: Random, secret: () => string) {
+/** Receivers by the path that they are posted to: each path is a mood. `check` is asked before anything is answered. */
+export function startReceivers(random: Random, secret: () => string, check: (post: Post) => Promise<void>) {
   return startNotificationReceiver({
     secret,
-    reply: (post, earlier) => replyOf(MOODS.find((mood) => post.path === `/${mood}`) ?? 'well', earlier.length, random),
+    async reply(post, earlier) {
+      await check(post);
+      return replyOf(MOODS.find((mood) => post.path === `/${mood}`) ?? 'well', earlier.length, random);
+    },
   });
+}
+
+/** What the body says is what the API says when it is received: not before the batch has ended. */
+export function checkReceived(view: View, body: string): void {
+  const { id } = view;
+  hold(hasEnded(view), id, () => `A receiver was told of its end, and it is ${view.status}: ${body}`);
+  const { status, event, has_output_file, has_errors_file, request_counts } = JSON.parse(body) as View;
+  const wanted = [view.status, `batch.${view.status}`, view.has_output_file, view.has_errors_file, view.request_counts];
+  holdSame(
+    [status, event, has_output_file, has_errors_file, request_counts],
+    wanted,
+    id,
+    'A notification when it came',
+  );
 }
 
 export function replyOf(mood: Mood, earlier: number, random: Random): Reply {

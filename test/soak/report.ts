@@ -16,7 +16,10 @@ export function report({ scene, seconds, violation }: SoakResult): string {
     ['batches', `${books.size}: ${list(byEnd)}`],
     ['lines checked', `${tally.lines}: ${tally.output} output, ${tally.errors} errors`],
     ['failed lines', list(tally.byCode)],
-    ['restarts', `${system.counts.starts} starts, ${system.counts.stops} stops, ${system.counts.kills} kills`],
+    [
+      'restarts',
+      `${system.counts.starts} starts, ${system.counts.stops} stops, ${system.counts.kills} kills, ${system.counts.workerKills} of workers`,
+    ],
     ['cancels', `${counts.cancels} answered, ${counts.cancelsTooLate} too late, longest ${longest.cancelMs} ms`],
     ['latest end after a deadline', `${longest.expiryMs} ms`],
     ['retries', `${counts.retries} made, ${counts.retriesRefused} refused`],

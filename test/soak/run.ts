@@ -2,15 +2,16 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Post } from '../support/notificationReceiver.ts';
 import { type Random, seededRandom } from '../support/random.ts';
 import { drawBatch } from './batchSpec.ts';
-import { type Bounds, checkAgain } from './checkEnd.ts';
+import { type Bounds, checkAgain, getBatch } from './checkEnd.ts';
 import type { Witness } from './checkLines.ts';
 import { createClient } from './client.ts';
 import { drain, type Receivers } from './drain.ts';
 import { live, type Scene } from './life.ts';
 import { type SoakModel, startModel } from './model.ts';
-import { startReceivers } from './notifications.ts';
+import { checkReceived, startReceivers } from './notifications.ts';
 import { startSource } from './source.ts';
 import { System } from './system.ts';
 import { hold, Violation } from './violation.ts';
@@ -27,6 +28,8 @@ export type SoakOptions = {
   bounds: Bounds;
   /** No batch that takes minutes by itself. */
   brief: boolean;
+  /** The processes that workers run in are killed, too. */
+  killsWorkers: boolean;
   onProgress(text: string): void;
 };
 
@@ -53,14 +56,21 @@ export async function runSoak(options: SoakOptions): Promise<SoakResult> {
   const source = stack.adopt(await startSource(), (each) => each.close());
   const modelsFile = join(dataDir, 'models.json');
   const system = stack.adopt(await prepare(dataDir, modelsFile, model.baseUrl), (each) => each.dispose());
-  const receivers = stack.adopt(await startReceivers(random.fork('receivers'), () => system.secret), (each) =>
-    each.close(),
+  const checkPost = (post: Post) =>
+    orViolation(getBatch(scene, post.batchId).then((view) => checkReceived(view, post.body)));
+  const receivers = stack.adopt(
+    await startReceivers(random.fork('receivers'), () => system.secret, checkPost),
+    (each) => each.close(),
   );
   let endsAt = Number.POSITIVE_INFINITY;
   const scene: SoakScene = {
     client: createClient(system, abort.signal),
-    // Retries pause for 5 s at most. Its kills are too few for three workers to die of one line.
-    model: { ...model, windowShadowMs: 30_000, harmDone: () => ({ workersDied: false, partsDeleted: false }) },
+    model: {
+      ...model,
+      // Retries pause for 5 s at most.
+      windowShadowMs: 30_000,
+      harmDone: () => ({ workersDied: system.counts.kills + system.counts.workerKills >= 3, partsDeleted: false }),
+    },
     source,
     system,
     receiverUrl: receivers.url,
@@ -96,6 +106,7 @@ export async function runSoak(options: SoakOptions): Promise<SoakResult> {
     ...Array.from({ length: options.openBatches }, (_, slot) => clients(scene, random, slot, options)),
     operate(scene, random.fork('operator'), options),
     doubt(scene, random.fork('doubt')),
+    ...(options.killsWorkers ? [killWorkers(scene, random.fork('workers'))] : []),
   ];
   const over = new AbortController();
   const bounded = orViolation(patience(scene, endsAt + options.drainSeconds * 1000, over.signal));
@@ -173,6 +184,13 @@ async function operate(scene: SoakScene, random: Random, { restartSeconds }: Soa
   }
 }
 
+async function killWorkers({ system, signal, isClosing }: SoakScene, random: Random): Promise<void> {
+  while (!isClosing()) {
+    await sleep(random.int(1_000, 8_000), undefined, { signal });
+    if (!isClosing()) await system.killWorker();
+  }
+}
+
 /** Reads batches that have ended again and again, and has the operator look beside the schedule. */
 async function doubt(scene: SoakScene, random: Random): Promise<void> {
   while (!scene.isClosing()) {
@@ -193,13 +211,13 @@ async function nobodyElse({ books }: Scene, receivers: Receivers): Promise<void>
 
 function progressLine({ books, system, tally, model, counts }: SoakScene, begun: number): string {
   const open = [...books.values()].filter((known) => !known.ended).length;
-  const { starts, stops, kills } = system.counts;
+  const { starts, stops, kills, workerKills } = system.counts;
   return [
     `${Math.round((Date.now() - begun) / 1000)} s`,
     `${books.size} batches, ${open} open`,
     `${tally.lines} lines checked`,
     `${model.totals.calls} model calls`,
     `${counts.cancels} cancels, ${counts.retries} retries, ${counts.snapshots} snapshots`,
-    `${starts} starts, ${stops} stops, ${kills} kills${system.info ? '' : ' (down)'}`,
+    `${starts} starts, ${stops} stops, ${kills} kills, ${workerKills} of workers${system.info ? '' : ' (down)'}`,
   ].join(' · ');
 }

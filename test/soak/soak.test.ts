@@ -17,6 +17,7 @@ test('batches of all kinds end as they should while the system is stopped and ki
       ...{ expirySeconds: ANY_SECONDS, skewMs: 0 },
     },
     brief: true,
+    killsWorkers: true,
     onProgress: () => {},
   });
   expect(result.violation, report(result)).toBeUndefined();

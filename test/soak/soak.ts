@@ -25,6 +25,7 @@ const result = await runSoak({
   restartSeconds: [15, 45],
   bounds: { cancelSeconds, cancelAfterRestartSeconds: 2 * cancelSeconds, expirySeconds: 150, skewMs: 0 },
   brief: minutes < 4,
+  killsWorkers: true,
   onProgress: (text) => console.log(text),
 });
 const { violation, dataDir } = result;

@@ -13,7 +13,7 @@ export class System {
   #secret = '';
   #downSince: number | undefined = Date.now();
   readonly #downs: { from: number; to: number }[] = [];
-  readonly counts = { starts: 0, stops: 0, kills: 0 };
+  readonly counts = { starts: 0, stops: 0, kills: 0, workerKills: 0 };
 
   constructor(dataDir: string, modelsFile: string) {
     this.#dataDir = dataDir;
@@ -67,6 +67,11 @@ export class System {
     const code = await this.#process?.stop();
     if (code !== 0)
       throw new Violation(undefined, `A SIGTERM ended the local run with ${code}: ${this.#process?.said()}`);
+  }
+
+  /** One of its workers, where it has any. */
+  async killWorker(): Promise<void> {
+    if (this.#info && (await this.#process?.killWorker())) this.counts.workerKills++;
   }
 
   /** Throws where it has ended by itself. */

@@ -1,7 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { promisify } from 'node:util';
 import { ROOT } from '../../local/synth.ts';
 import { type RunInfo, RunInfoSchema } from '../../shared/contract/runInfo.ts';
 
@@ -16,6 +17,8 @@ export type LocalProcess = {
   isRunning(): boolean;
   /** SIGKILL: nothing in it ends in order. */
   kill(): Promise<void>;
+  /** Kills one of the processes that its workers run in; false where it has none at this moment. */
+  killWorker(): Promise<boolean>;
   /** SIGTERM, which ends it in order. Answers its exit code. */
   stop(): Promise<number | null>;
 };
@@ -63,8 +66,25 @@ export function startLocalProcess(script: string, args: string[]): LocalProcess 
     said: () => said,
     isRunning: () => isRunning(child),
     kill: async () => void (await end('SIGKILL')),
+    async killWorker() {
+      const [worker] = await workersOf(child);
+      if (worker !== undefined) process.kill(worker, 'SIGKILL');
+      return worker !== undefined;
+    },
     stop: () => end('SIGTERM'),
   };
+}
+
+/** Newest first: those that are idle are reused last. */
+async function workersOf({ pid }: ChildProcess): Promise<number[]> {
+  const { stdout } = await promisify(execFile)('ps', ['-A', '-o', 'pid=,ppid=,args=']);
+  const isWorker = ([, parent, ...args]: string[]) =>
+    Number(parent) === pid && args.some((arg) => arg.endsWith('/bootstrap.mjs'));
+  const rows = stdout.split('\n').map((row) => row.trim().split(/\s+/));
+  return rows
+    .filter(isWorker)
+    .map(([worker]) => Number(worker))
+    .sort((a, b) => b - a);
 }
 
 function isRunning(child: ChildProcess): boolean {
