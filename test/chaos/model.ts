@@ -165,6 +165,7 @@ export function createChaosModel(
     const outage = outageNow();
     if (outage) {
       onFault('model_outage', 'model');
+      known.outageFailures++;
       return outage.how === 'cut' ? cut() : refuse(503);
     }
     const fault = await injected();

@@ -11,7 +11,7 @@ const ANY_SECONDS = Number.POSITIVE_INFINITY;
 export function runProcesses(seed: number, run: number, onProgress: (text: string) => void): Promise<SoakResult> {
   return runSoak({
     seed: seed * SEEDS_APART + run,
-    seconds: 45,
+    seconds: 60,
     drainSeconds: 600,
     openBatches: 6,
     restartSeconds: [8, 20],

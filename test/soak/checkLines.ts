@@ -25,6 +25,8 @@ export type Witness = Pick<ModelBooks, 'asked'> & {
 /** What the errors file says of a line whose committed result is not there; else its workers died of it. */
 const LOST_RESULT = 'The result of this line was lost.';
 const MAX_ATTEMPTS = 5;
+/** Attempts that a line must have used up by itself: where an outage begins or ends, a fault of it may count. */
+const LEAST_OF_ITS_OWN = MAX_ATTEMPTS - 2;
 
 /** The lines of one file; throws where it is not JSONL. */
 export function linesOf(id: string, file: Buffer | undefined): string[] {
@@ -217,7 +219,9 @@ function reasonAgainst({ code, fate, attempts, windowOver, asked }: FailedRun): 
     case 'model_unavailable':
     case 'model_timeout':
       if (attempts < MAX_ATTEMPTS && !windowOver) return 'it had attempts and time left';
-      return asked.failures > 0 || windowOver ? undefined : 'no call of it has failed';
+      return asked.failures - asked.outageFailures >= LEAST_OF_ITS_OWN || windowOver
+        ? undefined
+        : 'its model was down as a whole';
     default:
       return 'there is no such end of a line that was run';
   }

@@ -14,6 +14,8 @@ export type Asked = {
   /** Answers that were none, by what the model did: 4xx for good, everything that is tried again, and of those 429. */
   refusals: number;
   failures: number;
+  /** Of those, the ones of an outage: no line's own. */
+  outageFailures: number;
   throttles: number;
   /** 2xx with a body that cannot be used, and answers over the limit. */
   garbled: number;
@@ -26,6 +28,7 @@ export const nothingAsked = (): Asked => ({
   byKey: new Map(),
   refusals: 0,
   failures: 0,
+  outageFailures: 0,
   throttles: 0,
   garbled: 0,
   oversized: 0,
@@ -85,6 +88,7 @@ export async function startModel(random: Random) {
       known.failures++;
       response.destroy();
     };
+    if (outage !== 'none') known.outageFailures++;
     if (outage === 'overloaded') return refuse(503);
     if (outage === 'cut') return cut();
     switch (fate) {

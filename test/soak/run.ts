@@ -186,7 +186,7 @@ async function operate(scene: SoakScene, random: Random, { restartSeconds }: Soa
 
 async function killWorkers({ system, signal, isClosing }: SoakScene, random: Random): Promise<void> {
   while (!isClosing()) {
-    await sleep(random.int(1_000, 8_000), undefined, { signal });
+    await sleep(random.int(3_000, 12_000), undefined, { signal });
     if (!isClosing()) await system.killWorker();
   }
 }
