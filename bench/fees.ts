@@ -1,12 +1,17 @@
+import { functions } from '../shared/contract/functions.ts';
 import type { MeteredLine } from '../shared/contract/metered.ts';
 import type { Settings } from '../shared/contract/settings.ts';
 import { type CountedBatch, runCounted } from './counted/countedRun.ts';
 import { addUse, type BilledUse, feesOf, NO_USE, type Service, totalFees } from './fees/billedUse.ts';
 import { billedUseOf } from './fees/meteredUse.ts';
+import { planBatch } from './forecast/batchPlan.ts';
 
 /** A batch of which shards are as full as those of a million lines, and one ten times as large. */
 const SMALL_LINES = 2_000;
 const LARGE_LINES = 10 * SMALL_LINES;
+/** Large enough that what each batch takes whatever its size is a few percent. */
+const GROWTH_LINES = 20_000;
+const GROWTH_LATENCY_MS = 20;
 const LINE_BYTES = 1_000;
 const LATENCY_MS = 1_000;
 const MILLION = 1e6;
@@ -14,8 +19,6 @@ const MILLION = 1e6;
 export type FeeFigures = {
   /** Dollars for 1,000,000 lines of 1 KB at 1 s a call. */
   fees_per_million: number;
-  /** Fees of ten times as many lines, as a multiple; both counted. */
-  fees_growth: number;
   /** Dollars for the same lines with a child execution for each. */
   fees_naive: number;
   /** What `fees_per_million` is made of. */
@@ -28,17 +31,60 @@ export type FeeFigures = {
  * and scales what they used to a million lines.
  */
 export async function measureFees(settings: Settings, onProgress?: (text: string) => void): Promise<FeeFigures> {
+  const { small, large } = await countTwo(settings, [SMALL_LINES, LARGE_LINES], LATENCY_MS, onProgress);
+  return feeFigures(small, large);
+}
+
+/**
+ * How fees grow with the lines. Two real runs are counted, of 20,000 and of 200,000 lines; at a second a call the second
+ * would take half an hour here, so the model answers after 20 ms, and what a slow model adds is computed (`atLatency`).
+ */
+export async function measureFeesGrowth(settings: Settings, onProgress?: (text: string) => void): Promise<number> {
+  const lines = [GROWTH_LINES, 10 * GROWTH_LINES] as const;
+  const { small, large } = await countTwo(settings, lines, GROWTH_LATENCY_MS, onProgress);
+  return feesGrowth(small, large, settings);
+}
+
+async function countTwo(
+  settings: Settings,
+  sizes: readonly [number, number],
+  latencyMs: number,
+  onProgress?: (text: string) => void,
+): Promise<{ small: CountedBatch; large: CountedBatch }> {
   const { shards } = settings;
-  const batches = [SMALL_LINES, LARGE_LINES].map((lines) => ({ lines, lineBytes: LINE_BYTES }));
   const [small, large] = await runCounted({
-    batches,
-    latencyMs: LATENCY_MS,
+    batches: sizes.map((lines) => ({ lines, lineBytes: LINE_BYTES })),
+    latencyMs,
     // Not cut smaller for the sake of sharing: a million lines are enough for full shards.
     settings: { ...settings, shards: { ...shards, minLines: shards.maxLines } },
     ...(onProgress ? { onProgress } : {}),
   });
   if (!small || !large) throw new Error('Two batches were to be counted');
-  return feeFigures(small, large);
+  return { small, large };
+}
+
+export function feesGrowth(small: CountedBatch, large: CountedBatch, settings: Settings): number {
+  return totalFees(atLatency(large, settings)) / totalFees(atLatency(small, settings));
+}
+
+/**
+ * Counted: every transition, request and unit, and the milliseconds of all steps but the workers. Computed, as for the
+ * forecast: how long the workers wait for a model that takes a second a call, and their looks at the control record
+ * meanwhile.
+ */
+function atLatency({ lines, lineBytes, metered }: CountedBatch, settings: Settings): BilledUse {
+  const workers = metered.filter((line) => line.function === 'runShard');
+  const counted = withFewLooks(metered).map((line) =>
+    line.function === 'runShard' ? { ...line, duration_ms: 0, init_ms: 0 } : line,
+  );
+  const memoryMb = functions['workflow/runShard'].memoryMb;
+  const job = { lines, lineBytes, answerBytes: lineBytes, latencyMs: LATENCY_MS };
+  const full = { ...settings, shards: { ...settings.shards, minLines: settings.shards.maxLines } };
+  const { shardSeconds } = planBatch(job, full, memoryMb);
+  return addUse(billedUseOf(counted), {
+    lambdaGbSeconds: workers.length * shardSeconds * (memoryMb / 1_024),
+    dynamoDbReadUnits: workers.length * Math.floor(shardSeconds / settings.worker.controlEverySeconds),
+  });
 }
 
 export function feeFigures(small: CountedBatch, large: CountedBatch): FeeFigures {
@@ -47,7 +93,6 @@ export function feeFigures(small: CountedBatch, large: CountedBatch): FeeFigures
   const use = scaleUse(few, many, MILLION);
   return {
     fees_per_million: totalFees(use),
-    fees_growth: totalFees(many.use) / totalFees(few.use),
     fees_naive: totalFees(naiveUse(MILLION, LATENCY_MS)),
     use,
     byService: feesOf(use),

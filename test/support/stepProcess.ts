@@ -114,6 +114,8 @@ export async function startStepProcesses(models: Record<string, unknown>, settin
 
   return {
     ...stores,
+    /** What every step is given. */
+    environment,
     startStep,
     /** A batch as it is created. It counts as announced, so that its end starts no other machine. */
     async createBatch(fields: Partial<BatchHead>): Promise<BatchHead> {

@@ -1,0 +1,142 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { readStage } from '../../infra/config.ts';
+import { startLocalRun } from '../../local/runtime.ts';
+import { apiOf, type BenchApi } from '../benchApi.ts';
+import { alternately, type Bench, type FigureGroup, median, type Reading, ratioOf, readingOf } from '../measured.ts';
+import type { BareLoopAnswer, BareLoopQuestion } from '../processes/bareLoop.ts';
+import { startBenchProcess } from '../processes/benchProcess.ts';
+import type { UpstreamAnswer, UpstreamQuestion } from '../processes/upstream.ts';
+import { requestLines } from '../requestLines.ts';
+
+const LINES = 50_000;
+const LINE_BYTES = 1_000;
+const DELAY_MS = 50;
+/** One a core, as on Lambda; calls in flight of all workers together. */
+const WORKERS = 2;
+const IN_FLIGHT = 256;
+/** Of the batch whose first call is waited for. */
+const FEW_LINES = 20;
+/** A batch of few lines takes a second: more of them are cheap. */
+const FIRST_CALLS_A_REPEAT = 2;
+
+/**
+ * The whole product on this machine against a model that costs nothing. The settings are those of production, but for
+ * as many workers as the machine has cores, and for a window that is open from the start: the bare loop's is, too.
+ */
+export const pipeline: FigureGroup = {
+  ids: ['pipeline_instant', 'pipeline_50ms', 'first_call_s'],
+  async measure(bench) {
+    await using stack = new AsyncDisposableStack();
+    const dir = mkdtempSync(join(tmpdir(), 'batch-api-bench-'));
+    stack.defer(() => rmSync(dir, { recursive: true }));
+    const upstream = await startBenchProcess<UpstreamQuestion, UpstreamAnswer>(
+      new URL('../processes/upstream.ts', import.meta.url),
+      { args: [String(DELAY_MS)] },
+    );
+    stack.defer(() => upstream.close());
+    const modelUrl = `http://127.0.0.1:${await upstream.ask('port')}`;
+    const bareLoop = await startBenchProcess<BareLoopQuestion, BareLoopAnswer>(
+      new URL('../processes/bareLoop.ts', import.meta.url),
+    );
+    stack.defer(() => bareLoop.close());
+
+    bench.say('pipeline: starting the whole product');
+    const modelsFile = join(dir, 'models.json');
+    writeFileSync(modelsFile, JSON.stringify(modelsAt(modelUrl)));
+    const { settings } = readStage('prod', {
+      allowPrivateNetworks: true,
+      shards: { maxWorkers: WORKERS },
+      worker: { inFlightStart: IN_FLIGHT / WORKERS, inFlightMax: IN_FLIGHT / WORKERS },
+      logLevel: 'WARN',
+    });
+    const run = await startLocalRun({ dataDir: join(dir, 'run'), port: 0, modelsFile, settings });
+    stack.defer(() => run.close());
+    const api = apiOf(run);
+
+    const ratioAgainstLoop = async (model: Model): Promise<Reading> => {
+      const lines = [...requestLines({ lines: LINES, lineBytes: LINE_BYTES })];
+      const inputFileUrl = await api.upload(naming(lines, model));
+      const path = `/${model}/v1/chat/completions`;
+      const ours = async () => LINES / (await runBatch(api, inputFileUrl)).seconds;
+      const theirs = async () => {
+        const question = { url: `${modelUrl}${path}`, lines: LINES, lineBytes: LINE_BYTES, inFlight: IN_FLIGHT };
+        return LINES / (await bareLoop.ask(question)).seconds;
+      };
+      bench.say(`pipeline_${model === 'delayed' ? '50ms' : model}: warming up`);
+      await alternately(1, ours, theirs);
+      const measured = await alternately(
+        bench.repeats,
+        told(bench, 'lines/s', ours),
+        told(bench, 'requests/s', theirs),
+      );
+      const [lineRate, callRate] = [median(measured.ours), median(measured.theirs)];
+      const note = `${lineRate.toFixed(0)} lines/s of ${callRate.toFixed(0)} requests/s`;
+      return ratioOf(measured.ours, measured.theirs, note);
+    };
+
+    const measureFirstCall = async (): Promise<Reading> => {
+      bench.say('first_call_s');
+      const lines = [...requestLines({ lines: FEW_LINES, lineBytes: LINE_BYTES })];
+      const inputFileUrl = await api.upload(naming(lines, 'instant'));
+      const once = async () => {
+        await upstream.ask('forget');
+        const { submittedMs } = await runBatch(api, inputFileUrl);
+        return ((await upstream.ask('first call')) - submittedMs) / 1_000;
+      };
+      await once();
+      const seconds: number[] = [];
+      for (let turn = 0; turn < FIRST_CALLS_A_REPEAT * bench.repeats; turn++) seconds.push(await once());
+      return readingOf(seconds);
+    };
+
+    return {
+      ...(bench.wants('pipeline_instant') ? { pipeline_instant: await ratioAgainstLoop('instant') } : {}),
+      ...(bench.wants('pipeline_50ms') ? { pipeline_50ms: await ratioAgainstLoop('delayed') } : {}),
+      ...(bench.wants('first_call_s') ? { first_call_s: await measureFirstCall() } : {}),
+    };
+  },
+};
+
+type Model = 'instant' | 'delayed';
+
+function modelsAt(url: string) {
+  const provider = (model: Model) => ({ kind: 'openai', base_url: `${url}/${model}/v1`, api_key: false });
+  const model = (provider: Model) => ({ provider, model: 'bench-model', endpoints: ['chat/completions'] });
+  return {
+    providers: { instant: provider('instant'), delayed: provider('delayed') },
+    models: { instant: model('instant'), delayed: model('delayed') },
+  };
+}
+
+/** The lines call the model `default`, whose name is as long as theirs. */
+function naming(pieces: Buffer[], model: Model): Buffer {
+  const text = Buffer.concat(pieces).toString();
+  return Buffer.from(text.replaceAll('"model":"default"', `"model":"${model}"`));
+}
+
+function told(bench: Bench, unit: string, measure: () => Promise<number>): () => Promise<number> {
+  return async () => {
+    const value = await measure();
+    bench.say(`  ${value.toFixed(0)} ${unit}`);
+    return value;
+  };
+}
+
+const LOOK_EVERY_MS = 100;
+
+/** From the request that creates it to the time that the record names as its completion; returns once all is over. */
+async function runBatch(api: BenchApi, inputFileUrl: string): Promise<{ submittedMs: number; seconds: number }> {
+  const submittedMs = Date.now();
+  const id = await api.create(inputFileUrl);
+  for (;;) {
+    const { status, completed_at, delivered_at, request_counts } = await api.get(id);
+    if (['failed', 'expired', 'cancelled'].includes(status)) throw new Error(`The batch is ${status}`);
+    if (completed_at !== null && request_counts.failed > 0) throw new Error(`${request_counts.failed} lines failed`);
+    if (completed_at !== null && delivered_at !== null)
+      return { submittedMs, seconds: (Date.parse(completed_at) - submittedMs) / 1_000 };
+    await pause(LOOK_EVERY_MS);
+  }
+}
