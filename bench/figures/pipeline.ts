@@ -60,7 +60,12 @@ export const pipeline: FigureGroup = {
       const lines = [...requestLines({ lines: LINES, lineBytes: LINE_BYTES })];
       const inputFileUrl = await api.upload(naming(lines, model));
       const path = `/${model}/v1/chat/completions`;
-      const ours = async () => LINES / (await runBatch(api, inputFileUrl)).seconds;
+      const runs: BatchTimes[] = [];
+      const ours = async () => {
+        const times = await runBatch(api, inputFileUrl);
+        runs.push(times);
+        return LINES / times.seconds;
+      };
       const theirs = async () => {
         const question = { url: `${modelUrl}${path}`, lines: LINES, lineBytes: LINE_BYTES, inFlight: IN_FLIGHT };
         return LINES / (await bareLoop.ask(question)).seconds;
@@ -73,7 +78,12 @@ export const pipeline: FigureGroup = {
         told(bench, 'requests/s', theirs),
       );
       const [lineRate, callRate] = [median(measured.ours), median(measured.theirs)];
-      const note = `${lineRate.toFixed(0)} lines/s of ${callRate.toFixed(0)} requests/s`;
+      const inParts = (['untilRunning', 'running', 'gathering'] as const).map((part) =>
+        median(runs.map((times) => times[part])).toFixed(1),
+      );
+      const note =
+        `${lineRate.toFixed(0)} lines/s of ${callRate.toFixed(0)} requests/s; ` +
+        `until it runs, running, gathering: ${inParts.join(' + ')} s`;
       return ratioOf(measured.ours, measured.theirs, note);
     };
 
@@ -127,16 +137,23 @@ function told(bench: Bench, unit: string, measure: () => Promise<number>): () =>
 
 const LOOK_EVERY_MS = 100;
 
+type BatchTimes = { submittedMs: number; seconds: number; untilRunning: number; running: number; gathering: number };
+
 /** From the request that creates it to the time that the record names as its completion; returns once all is over. */
-async function runBatch(api: BenchApi, inputFileUrl: string): Promise<{ submittedMs: number; seconds: number }> {
+async function runBatch(api: BenchApi, inputFileUrl: string): Promise<BatchTimes> {
   const submittedMs = Date.now();
   const id = await api.create(inputFileUrl);
   for (;;) {
-    const { status, completed_at, delivered_at, request_counts } = await api.get(id);
+    const { status, in_progress_at, finalizing_at, completed_at, delivered_at, request_counts } = await api.get(id);
     if (['failed', 'expired', 'cancelled'].includes(status)) throw new Error(`The batch is ${status}`);
     if (completed_at !== null && request_counts.failed > 0) throw new Error(`${request_counts.failed} lines failed`);
-    if (completed_at !== null && delivered_at !== null)
-      return { submittedMs, seconds: (Date.parse(completed_at) - submittedMs) / 1_000 };
+    if (in_progress_at !== null && finalizing_at !== null && completed_at !== null && delivered_at !== null) {
+      const [started, gathered, ended] = [in_progress_at, finalizing_at, completed_at].map(
+        (time) => (Date.parse(time) - submittedMs) / 1_000,
+      ) as [number, number, number]; // as many as there are times
+      const parts = { untilRunning: started, running: gathered - started, gathering: ended - gathered };
+      return { submittedMs, seconds: ended, ...parts };
+    }
     await pause(LOOK_EVERY_MS);
   }
 }
