@@ -117,6 +117,7 @@ export async function runSimulated(options: RunOptions): Promise<RunResult> {
       model = createChaosModel(time, random.fork('model'), spec.weather, {
         onFault,
         requestsPerMinute: { first: spec.limits?.requests_per_minute },
+        clockJumps: () => faults.get('clock_jumps') ?? 0,
         thawed: (process) => injector.thawed(process),
       });
       return model;
