@@ -1,4 +1,6 @@
-import { writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command, InvalidArgumentError } from '@commander-js/extra-typings';
 import { bundles } from './figures/bundles.ts';
@@ -37,6 +39,12 @@ function figureIds(text: string): FigureId[] {
     throw new InvalidArgumentError(`There is no figure ${name.trim()}.`);
   });
 }
+
+// All that is written, up to 6 GB at a time, lies in one folder, which goes with the process, also by Ctrl-C.
+const scratch = mkdtempSync(join(tmpdir(), 'batch-api-bench-'));
+process.env.TMPDIR = scratch;
+process.on('exit', () => rmSync(scratch, { recursive: true, force: true, maxRetries: 3 }));
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(130));
 
 const machine = describeMachine();
 const start = performance.now();

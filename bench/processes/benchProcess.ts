@@ -65,5 +65,7 @@ export function answerQuestions<Question, Answer>(handler: (question: Question) 
       process.send?.({ error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
     }
   });
+  // Whoever asks has gone: a server of this process would live on.
+  process.on('disconnect', () => process.exit());
   process.send?.({ ready: true });
 }
