@@ -1,4 +1,3 @@
-import type { FunctionName } from '../../shared/contract/functions.ts';
 import type { BatchRef } from '../../shared/domain/batch.ts';
 import type { MissingDue } from '../../shared/ports.ts';
 import { type Json, StatesError } from '../simulation/machine.ts';
@@ -7,33 +6,21 @@ import type { Around, Interceptor, PortCall, Process, StepCall } from '../simula
 import { STREAMS } from '../simulation/trackedPorts.ts';
 import type { VirtualTime } from '../simulation/virtualTime.ts';
 import type { Random } from '../support/random.ts';
-import {
-  callDue,
-  callFiles,
-  callReceiver,
-  callTable,
-  callWorkflow,
-  type FaultyCall,
-  InjectedFault,
-} from './portFaults.ts';
+import { withLostAnswer } from './lostAnswers.ts';
 import { type Fault, LATE_MS, SKEW_MS, type Weather } from './weather.ts';
 
 const FILES = new Set(['files', 'files.upload']);
-/** These make few calls, and each of them may be the last: they die so many times as often. */
-const OFTEN: Partial<Record<FunctionName, number>> = {
-  'http/createBatch': 20,
-  'http/retryBatch': 20,
-  'http/cancelBatch': 20,
-  'schedule/checkBatches': 3,
-  'workflow/fetchInput': 8,
-  'workflow/validateInput': 8,
-  'workflow/planShards': 8,
-  'workflow/finalizeBatch': 5,
-  'workflow/failBatch': 20,
-  'workflow/snapshotBatch': 5,
-  'workflow/notifyReceiver': 5,
-};
+const STARTS = new Set(['startBatch', 'startNotification', 'startSnapshot']);
+const DESCRIBES = new Set(['describeBatch', 'describeNotification', 'describeSnapshot', 'stopBatch']);
 const NEVER = new Promise<never>(() => undefined);
+
+/** What a port throws after its client's own retries. */
+export class InjectedFault extends Error {
+  constructor(name: string, what: string) {
+    super(`Injected: ${what}`);
+    this.name = name;
+  }
+}
 
 export type InjectorOptions = {
   weather: Weather;
@@ -105,23 +92,22 @@ export class Injector {
     const { random } = fate;
     const where = `${process.functionName} ${port}.${method}`;
     const draw = (fault: Fault) => this.#draw(fault, random, where);
-    const drawOften = (fault: Fault) => this.#draw(fault, random, where, OFTEN[process.functionName]);
     // Who asks for its provider is about to call the model: that is the moment which counts for deadlines.
     if (port === 'providers') return proceed();
     await this.thawed(process);
     if (draw('clock_jumps')) process.skewMs = random.int(-SKEW_MS.behind, SKEW_MS.ahead);
-    if (drawOften('killed_before')) return this.#kill(process);
-    if (drawOften('killed_after')) {
+    if (draw('killed_before')) return this.#kill(process);
+    if (draw('killed_after')) {
       await proceed().catch(() => undefined);
       return this.#kill(process);
     }
-    if (drawOften('killed_call_arrives')) {
+    if (draw('killed_call_arrives')) {
       void this.#sleep(random.int(0, LATE_MS))
         .then(proceed)
         .catch(() => undefined);
       return this.#kill(process);
     }
-    if (drawOften('frozen')) {
+    if (draw('frozen')) {
       fate.frozenUntil = this.time.now + random.int(5_000, random.chance(0.7) ? 60_000 : LATE_MS);
       this.#countDeath(process);
       await this.thawed(process);
@@ -129,16 +115,68 @@ export class Injector {
     // Killed at its timeout meanwhile: what was on its way may arrive all the same.
     if (process.dead && random.chance(0.5)) return NEVER;
 
-    const faulty: FaultyCall = { method, random, draw, proceed };
+    if (port === 'workflow') return this.#workflowCall(method, draw, proceed);
+    if (port === 'receivers') return this.#receiverCall(draw, proceed);
     if (port === 'sources') return proceed();
-    if (port === 'workflow') return callWorkflow(faulty);
-    if (port === 'receivers') return callReceiver(faulty);
-    if (FILES.has(port)) return callFiles(faulty);
-    if (method === 'listDue') return callDue(faulty, this.#options.isOwn, this.#options.anEndedBatch());
-    const answer = await callTable(faulty);
+    if (FILES.has(port)) return this.#fileCall(call, random, draw, proceed);
+    if (method === 'listDue') return this.#dueCall(random, draw, proceed);
+    return this.#tableCall(call, random, draw, proceed);
+  }
+
+  async #tableCall({ method, args, port }: PortCall, random: Random, draw: Draw, proceed: () => Promise<unknown>) {
+    const refusal = random.pick([
+      'ThrottlingException',
+      'InternalServerError',
+      'ProvisionedThroughputExceededException',
+    ]);
+    if (draw('table_refused')) {
+      throw new InjectedFault(refusal, 'the table refuses');
+    }
+    if (draw('table_timed_out')) {
+      await proceed();
+      throw new InjectedFault('TimeoutError', 'the answer of the table is lost');
+    }
+    const answer = draw('table_answer_lost') ? await withLostAnswer(proceed) : await proceed();
     if (port === 'shards' && method === 'commit' && answer === 'committed' && draw('part_deleted'))
-      this.#deletePart(call.args);
+      this.#deletePart(args);
     return answer;
+  }
+
+  async #fileCall({ method }: PortCall, random: Random, draw: Draw, proceed: () => Promise<unknown>): Promise<unknown> {
+    const refusal = random.pick(['InternalError', 'SlowDown']);
+    if (draw('file_refused')) throw new InjectedFault(refusal, 'the bucket refuses');
+    if (method !== 'read' && draw('file_timed_out')) {
+      await proceed();
+      throw new InjectedFault('TimeoutError', 'the answer of the bucket is lost');
+    }
+    if (method !== 'read') return draw('file_answer_lost') ? await withLostAnswer(proceed) : await proceed();
+    const body = (await proceed()) as AsyncIterable<Uint8Array>;
+    return draw('body_broken') ? broken(body, random.next()) : body;
+  }
+
+  async #workflowCall(method: string, draw: Draw, proceed: () => Promise<unknown>): Promise<unknown> {
+    if (STARTS.has(method)) {
+      if (draw('start_refused')) throw new InjectedFault('ThrottlingException', 'no start');
+      const answer = await proceed();
+      if (draw('start_timed_out')) throw new InjectedFault('TimeoutError', 'the answer of a start is lost');
+      return answer;
+    }
+    if (DESCRIBES.has(method) && draw('describe_refused')) throw new InjectedFault('ThrottlingException', 'no answer');
+    return proceed();
+  }
+
+  async #receiverCall(draw: Draw, proceed: () => Promise<unknown>): Promise<unknown> {
+    if (draw('receiver_unreachable')) return { kind: 'unreachable', reason: 'injected' };
+    const answer = await proceed();
+    return draw('receiver_answer_lost') ? { kind: 'unreachable', reason: 'injected, after it' } : answer;
+  }
+
+  async #dueCall(random: Random, draw: Draw, proceed: () => Promise<unknown>): Promise<unknown> {
+    // What other runs have left on the same table is none of this one's business.
+    let due = ((await proceed()) as BatchRef[]).filter(({ projectId }) => this.#options.isOwn(projectId));
+    if (draw('due_omitted')) due = due.filter(() => random.chance(0.5));
+    const ended = this.#options.anEndedBatch();
+    return ended && draw('due_stale') ? [ended, ...due.filter(({ batchId }) => batchId !== ended.batchId)] : due;
   }
 
   async *#stream({ process, port, method }: PortCall, stream: AsyncIterable<unknown>): AsyncGenerator<unknown> {
@@ -195,8 +233,8 @@ export class Injector {
     }
   }
 
-  #draw(fault: Fault, random: Random, where: string, times = 1): boolean {
-    const rate = this.#options.weather.rates[fault] * times;
+  #draw(fault: Fault, random: Random, where: string): boolean {
+    const rate = this.#options.weather.rates[fault];
     // Drawn in any case, so that what comes after does not hang on which faults a run has.
     const drawn = random.next() < rate;
     if (!drawn || this.isOver) return false;
@@ -254,8 +292,19 @@ export class Injector {
   }
 }
 
+type Draw = (fault: Fault) => boolean;
 type Fate = { random: Random; frozenUntil: number };
 
 function identity({ step, payload }: StepCall): string {
   return `${step} ${JSON.stringify(payload)}`;
+}
+
+/** Gives a part of the body, then breaks off. */
+async function* broken(body: AsyncIterable<Uint8Array>, share: number): AsyncGenerator<Uint8Array> {
+  for await (const chunk of body) {
+    const cut = Math.floor(chunk.length * share);
+    if (cut > 0) yield chunk.subarray(0, cut);
+    break;
+  }
+  throw new InjectedFault('ECONNRESET', 'the body breaks off');
 }

@@ -1,4 +1,5 @@
 import { ulid } from 'ulid';
+import type { BatchRef } from '../../shared/domain/batch.ts';
 import { ModelsFileSchema } from '../../shared/domain/models.ts';
 import type { ModelLimits } from '../../shared/domain/retry/callShare.ts';
 import type { ShareAsk } from '../../shared/ports.ts';
@@ -7,21 +8,20 @@ import type { Stack } from '../simulation/stack.ts';
 import { STREAMS } from '../simulation/trackedPorts.ts';
 import { checkAgain } from '../soak/checkEnd.ts';
 import { drain } from '../soak/drain.ts';
-import type { View } from '../soak/ledger.ts';
-import type { Scene } from '../soak/life.ts';
+import type { Known, View } from '../soak/ledger.ts';
+import { live, type Scene } from '../soak/life.ts';
 import { hold, Violation } from '../soak/violation.ts';
-import { seededRandom } from '../support/random.ts';
+import { type Random, seededRandom } from '../support/random.ts';
 import { createApi } from './api.ts';
-import { createScene, operate, runProject } from './clients.ts';
+import { createChaosClient } from './client.ts';
 import { EventDigest } from './eventDigest.ts';
 import { Injector } from './injector.ts';
-import { type ChaosModel, createChaosModel } from './model.ts';
+import { type ChaosModel, createChaosModel, MEAN_CALL_MS } from './model.ts';
 import type { PlantedBug } from './plantedBugs.ts';
 import { createChaosReceivers } from './receivers.ts';
-import { holdToDeadline, holdToItsTime, mostRepeated } from './rules.ts';
 import { drawRun, type RunSpec } from './runSpec.ts';
 import { createChaosSource } from './source.ts';
-import { drawnWeather, type Fault, LATE_MS } from './weather.ts';
+import { drawnWeather, type Fault, LATE_MS, SKEW_MS } from './weather.ts';
 
 export type RunResult = {
   seed: number;
@@ -53,6 +53,8 @@ const MINUTE_MS = 60_000;
 /** Once the faults are over everything ends within this: attempts that came to nothing are up to an hour apart. */
 const PATIENCE_MS = 5 * 60 * MINUTE_MS;
 const ENDPOINTS = ['chat/completions', 'completions', 'responses', 'embeddings'];
+/** A call is begun at once, but for what happens in the same moment. */
+const DEADLINE_LEEWAY_MS = 1_000;
 /** The longest `Retry-After` of the script and pause of a circuit, and then some. */
 const WINDOW_SHADOW_MS = 7 * MINUTE_MS;
 
@@ -70,18 +72,17 @@ export async function runSimulated(options: RunOptions): Promise<RunResult> {
   const onFault = (fault: Fault, where: string) => {
     faults.set(fault, (faults.get(fault) ?? 0) + 1);
     digest.add(`FAULT ${fault} ${where}`);
-    repeatable += mostRepeated(spec, fault, where);
+    if (DISTURBING.test(fault) && /runShard|execution/.test(where))
+      repeatable += mostRepeated(spec) * (where === 'execution' ? spec.settings.shards.maxWorkers : 1);
   };
   const scenes: Scene[] = [];
+  const endedBatches: BatchRef[] = [];
   const injector = new Injector({
     weather: spec.weather,
     random: random.fork('injector'),
     onFault,
     isOwn: (projectId) => projectId.startsWith(`${label}-`),
-    anEndedBatch() {
-      const ended = scenes.flatMap(({ books }) => [...books.values()]).findLast((known) => known.ended);
-      return ended && { projectId: String(ended.newest.project_id), batchId: ended.id };
-    },
+    anEndedBatch: () => endedBatches.at(-1),
   });
   let model: ChaosModel | undefined;
   let violation: Violation | undefined;
@@ -133,17 +134,13 @@ export async function runSimulated(options: RunOptions): Promise<RunResult> {
   if (!model) throw new Error('The simulation has asked for no model');
   const books = { ...model, windowShadowMs: WINDOW_SHADOW_MS, harmDone: (id: string) => injector.harmDone(id) };
 
-  /** Throws what the model and the receivers have seen. */
-  const holdSoFar = () => {
+  const patienceUntil = startedAt + spec.weather.faultsForMs + PATIENCE_MS;
+  const pause = async (ms: number, why?: string) => {
     const { repeatedAnswers } = books.totals;
     if (repeatedAnswers > repeatable)
       throw new Violation(undefined, `${repeatedAnswers} model calls were repeated, where ${repeatable} may be`);
     const broken = violation ?? model?.violation() ?? receivers.violation();
     if (broken) throw broken;
-  };
-  const patienceUntil = startedAt + spec.weather.faultsForMs + PATIENCE_MS;
-  const pause = async (ms: number, why?: string) => {
-    holdSoFar();
     if (time.now > patienceUntil) {
       const open = scenes.flatMap((scene) => [...scene.books.values()]).find((known) => !known.ended);
       throw new Violation(open?.id, why ?? `It is left open: ${JSON.stringify(open?.newest)}`);
@@ -174,15 +171,8 @@ export async function runSimulated(options: RunOptions): Promise<RunResult> {
   const main = async () => {
     const disturbed = injector.disturb(simulation.workflow);
     const operators = operate(injector, () => simulation.check().catch(() => undefined), random.fork('operator'));
-    const projects = spec.projects.map((project, index) => async () => {
-      const own = random.fork(`project ${index}`);
-      const scene = createScene({ simulation, injector, spec, model: books, source, pause }, `${label}-${index}`, own);
-      scenes.push(scene);
-      await runProject(scene, project, own);
-      if (spec.inTurn) for (const known of scene.books.values()) holdToItsTime(known, spec);
-    });
-    if (spec.inTurn) for (const project of projects) await project();
-    else await Promise.all(projects.map((project) => project()));
+    if (spec.inTurn) for (const [index, project] of spec.projects.entries()) await runProject(project, index);
+    else await Promise.all(spec.projects.map(runProject));
     await Promise.all([disturbed, operators]);
     // Whatever was held back has arrived by then.
     if (faults.size > 0) await time.clock.sleep(2 * LATE_MS);
@@ -191,7 +181,9 @@ export async function runSimulated(options: RunOptions): Promise<RunResult> {
       await drain(scene, receivers, PATIENCE_MS);
       for (const known of scene.books.values()) {
         await checkAgain(scene, known);
-        holdToDeadline(known, books.lastCallAt.get(known.id) ?? 0);
+        const last = books.lastCallAt.get(known.id) ?? 0;
+        const deadline = Date.parse(known.newest.expires_at) + DEADLINE_LEEWAY_MS;
+        hold(last <= deadline, known.id, () => `A model was called ${last - deadline} ms after its deadline`);
       }
     }
     for (const id of receivers.batches())
@@ -200,8 +192,54 @@ export async function runSimulated(options: RunOptions): Promise<RunResult> {
         id,
         () => 'A batch that nobody made was told of',
       );
-    holdSoFar();
+    const { repeatedAnswers } = books.totals;
+    if (repeatedAnswers > repeatable)
+      throw new Violation(undefined, `${repeatedAnswers} model calls were repeated, where ${repeatable} may be`);
+    const broken = violation ?? model?.violation() ?? receivers.violation();
+    if (broken) throw broken;
   };
+
+  async function runProject(project: RunSpec['projects'][number], index: number): Promise<void> {
+    const projectId = `${label}-${index}`;
+    const own = random.fork(`project ${index}`);
+    const api = createApi(simulation, projectId);
+    const scene: Scene = {
+      client: createChaosClient(simulation, api, own.fork('client'), pause),
+      model: books,
+      source,
+      system: { wasUp: () => true, upBefore: (to, from) => to - from },
+      receiverUrl: `http://127.0.0.1/${projectId}`,
+      bounds: {
+        cancelSeconds: Number.POSITIVE_INFINITY,
+        cancelAfterRestartSeconds: Number.POSITIVE_INFINITY,
+        expirySeconds: Number.POSITIVE_INFINITY,
+        skewMs:
+          spec.weather.rates.clock_wrong + spec.weather.rates.clock_jumps > 0 ? SKEW_MS.ahead + SKEW_MS.behind : 0,
+      },
+      books: new Map(),
+      tally: { lines: 0, output: 0, errors: 0, byCode: new Map() },
+      longest: { cancelMs: 0, expiryMs: 0 },
+      counts: { cancels: 0, cancelsTooLate: 0, retries: 0, retriesRefused: 0, snapshots: 0 },
+      pause,
+      // Seldom, once nothing but waiting goes on.
+      lookMs: {
+        get least() {
+          return injector.isOver ? 20_000 : 3_000;
+        },
+        get most() {
+          return injector.isOver ? 120_000 : 20_000;
+        },
+        eager: 2_000,
+      },
+      isClosing: () => false,
+    };
+    scenes.push(scene);
+    const rotating = project.rotatesSecret ? rotate(scene, own.fork('rotation')) : undefined;
+    await Promise.all(project.batches.map((batch) => live(scene, own.fork(batch.name), batch)));
+    await rotating;
+    if (spec.inTurn) for (const known of scene.books.values()) holdToItsTime(known, spec);
+    for (const { id, ended } of scene.books.values()) if (ended) endedBatches.push({ projectId, batchId: id });
+  }
 
   // It would end the process of a function in the middle of its work.
   const onUnhandled = (error: unknown) => {
@@ -232,6 +270,44 @@ function withBug({ weather, change }: PlantedBug, drawn: RunSpec): RunSpec {
   const faultsForMs = Object.keys(weather).length > 0 ? drawn.weather.faultsForMs : 0;
   const spec = { ...drawn, weather: drawnWeather(weather, faultsForMs) };
   return change?.(spec) ?? spec;
+}
+
+/** A batch that has its model to itself uses at least a third of the places that the model has. */
+function holdToItsTime({ newest, lines }: Known, { limits }: RunSpec): void {
+  const { id, in_progress_at: from, finalizing_at: to } = newest;
+  const mostMs = (3 * lines.length * MEAN_CALL_MS) / (limits?.calls_in_flight ?? MAX_IN_FLIGHT) + MINUTE_MS;
+  const tookMs = Date.parse(to ?? '') - Date.parse(from ?? '');
+  hold(
+    tookMs <= mostMs,
+    id,
+    () => `Alone at its model it took ${tookMs / 1000} s, where ${mostMs / 1000} s are plenty`,
+  );
+}
+
+/** Ends a worker, puts another one beside it, or keeps it from committing. */
+const DISTURBING = /killed|frozen|answer_lost|invoked|execution|table|file/;
+/** Calls in flight at a time, and while one call of a port is slow. */
+const MAX_IN_FLIGHT = 64;
+const MEANWHILE = 640;
+
+/** A crash repeats at most the calls since the last commit, and those under way. */
+function mostRepeated({ settings, weather }: RunSpec): number {
+  return settings.worker.commitLines + MAX_IN_FLIGHT + (weather.rates.slow > 0 ? MEANWHILE : 0);
+}
+
+/** Has the operator look beside the schedule. */
+async function operate(injector: Injector, check: () => Promise<unknown>, random: Random) {
+  while (!injector.isOver) {
+    await injector.time.clock.sleep(random.int(10_000, 300_000));
+    await check();
+  }
+}
+
+async function rotate({ client, pause }: Scene, random: Random): Promise<void> {
+  for (let times = random.int(1, 3); times > 0; times--) {
+    await pause(random.int(10_000, 300_000));
+    await client.call('POST', '/webhooks/secret/rotate');
+  }
 }
 
 /** The first model has the limits. */

@@ -12,7 +12,7 @@ export function tracked<T extends object>(time: VirtualTime, portName: string, p
       return (...args: unknown[]) => {
         const apply = (): unknown => Reflect.apply(member, target, args);
         if (STREAMS.has(`${portName}.${String(name)}`)) return trackedStream(time, apply() as AsyncIterable<unknown>);
-        return time.during(async () => readAhead(await apply())).then((value) => trackedAnswer(time, value));
+        return time.during(async () => await apply()).then((value) => trackedAnswer(time, value));
       };
     },
   });
@@ -23,6 +23,7 @@ export const STREAMS: ReadonlySet<string> = new Set(['shards.list', 'batches.lis
 
 function trackedAnswer(time: VirtualTime, value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;
+  if (Symbol.asyncIterator in value) return trackedStream(time, value as AsyncIterable<unknown>);
   // A buffer has a `write`, too.
   if (value instanceof Uint8Array) return value;
   // An upload is an object of methods; a record has none.
@@ -33,36 +34,32 @@ function trackedAnswer(time: VirtualTime, value: unknown): unknown {
 /** Bytes come in pieces of the same size each time, wherever the network has cut them. */
 const PIECE_BYTES = 64 * 1024;
 
-/**
- * A body is read at once to its end: who asked for it may die, and would keep its connection from all others. What goes
- * wrong on the way is thrown where it did.
- */
-async function readAhead(value: unknown): Promise<unknown> {
-  if (typeof value !== 'object' || value === null || !(Symbol.asyncIterator in value)) return value;
-  const chunks: Uint8Array[] = [];
-  let fault: { error: unknown } | undefined;
-  try {
-    for await (const chunk of value as AsyncIterable<Uint8Array>) chunks.push(chunk);
-  } catch (error) {
-    fault = { error };
-  }
-  return pieces(Buffer.concat(chunks), fault);
-}
-
-async function* pieces(body: Uint8Array, fault: { error: unknown } | undefined): AsyncGenerator<Uint8Array> {
-  for (let at = 0; at < body.length; at += PIECE_BYTES) yield body.subarray(at, at + PIECE_BYTES);
-  if (fault) throw fault.error;
-}
-
 async function* trackedStream(time: VirtualTime, stream: AsyncIterable<unknown>): AsyncGenerator<unknown> {
   const iterator = stream[Symbol.asyncIterator]();
+  let rest: Uint8Array = new Uint8Array();
   try {
-    for (;;) {
-      const next = await time.during(() => iterator.next());
-      if (next.done) return;
-      yield next.value;
+    for (let done = false; !done; ) {
+      const pulled = await time.during(() => pull(iterator, rest));
+      done = pulled.done;
+      rest = pulled.rest;
+      yield* pulled.values;
     }
   } finally {
     await time.during(async () => void (await iterator.return?.()));
+  }
+}
+
+type Pulled = { values: unknown[]; rest: Uint8Array; done: boolean };
+
+/** The next value, or the next piece of bytes; at the end whatever is left. */
+async function pull(iterator: AsyncIterator<unknown>, rest: Uint8Array): Promise<Pulled> {
+  let bytes = rest;
+  for (;;) {
+    if (bytes.length >= PIECE_BYTES)
+      return { values: [bytes.subarray(0, PIECE_BYTES)], rest: bytes.subarray(PIECE_BYTES), done: false };
+    const next = await iterator.next();
+    if (next.done) return { values: bytes.length > 0 ? [bytes] : [], rest: bytes, done: true };
+    if (!(next.value instanceof Uint8Array)) return { values: [next.value], rest: bytes, done: false };
+    bytes = bytes.length === 0 ? next.value : Buffer.concat([bytes, next.value]);
   }
 }
