@@ -10,7 +10,7 @@ import type { InvocationResult } from './functions/invocation.ts';
 import { type HttpApi, type HttpApiOptions, startHttpApi } from './http/server.ts';
 import { describeModels, fillModelKeys, type ModelServer, writeModelsFile } from './models.ts';
 import { getReadyKeys, PROJECT_ID } from './readyKeys.ts';
-import { startS3 } from './s3/server.ts';
+import { startS3Thread } from './s3/thread.ts';
 import { startSchedules } from './schedule.ts';
 import { startSecretsManager } from './secrets/server.ts';
 import { type StepFunctionsServer, startStepFunctions } from './stepfunctions/server.ts';
@@ -154,9 +154,11 @@ async function startServices(
 
   const dynamodb = await startDynamoDb({ dataDir: folder.path, region: REGION, credentials, tables: plan.tables });
   stack.defer(() => dynamodb.close());
-  const s3 = await onPort(ports?.s3 ?? 0, (port) => startS3({ dataDir: dir('s3'), credentials, region: REGION, port }));
+  const buckets = plan.buckets.map(({ name }) => name);
+  const s3 = await onPort(ports?.s3 ?? 0, (port) =>
+    startS3Thread({ dataDir: dir('s3'), credentials, region: REGION, port, buckets }),
+  );
   stack.defer(() => s3.close());
-  for (const bucket of plan.buckets) s3.createBucket(bucket.name);
   const secrets = await startSecretsManager({
     dataDir: dir('secrets'),
     secrets: plan.secrets.map(({ arn, name, value, generate }) => ({

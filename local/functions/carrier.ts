@@ -19,8 +19,12 @@ export type CarrierOptions = {
 };
 
 const BOOTSTRAP = new URL('./bootstrap.mjs', import.meta.url);
-/** The young generation's part of a heap: V8's own default is 16 MB a semi-space, and there are three of them. */
-const youngMb = (memoryMb: number) => Math.max(1, Math.min(32, memoryMb / 8));
+/**
+ * The heap as Lambda's own runtime gives it: a twentieth of the memory for a semi-space, nine tenths for the old
+ * generation. V8 has three semi-spaces; more than 32 MB for each gains nothing.
+ */
+const semiSpaceMb = (memoryMb: number) => Math.max(1, Math.min(32, Math.floor(memoryMb / 20)));
+const oldMb = (memoryMb: number) => Math.floor(memoryMb * 0.9);
 
 /** Starts in 0.1 s less and takes 60 MB less than a process. What kills it (see `startProcess`) may kill all. */
 export function startThread({ data, environment, onMessage, onOutput, onEnd }: CarrierOptions): Carrier {
@@ -32,8 +36,10 @@ export function startThread({ data, environment, onMessage, onOutput, onEnd }: C
     execArgv: [],
     stdout: true,
     stderr: true,
-    // A function's memory is more than its heap, but a heap that passes it would have been killed.
-    resourceLimits: { maxOldGenerationSizeMb: data.memoryMb, maxYoungGenerationSizeMb: youngMb(data.memoryMb) },
+    resourceLimits: {
+      maxOldGenerationSizeMb: oldMb(data.memoryMb),
+      maxYoungGenerationSizeMb: 3 * semiSpaceMb(data.memoryMb),
+    },
   });
   worker.stdout.on('data', onOutput);
   worker.stderr.on('data', onOutput);
@@ -53,10 +59,7 @@ export function startThread({ data, environment, onMessage, onOutput, onEnd }: C
 export function startProcess({ data, environment, onMessage, onOutput, onEnd }: CarrierOptions): Carrier {
   const child = fork(fileURLToPath(BOOTSTRAP), [JSON.stringify(data)], {
     env: environment,
-    execArgv: [
-      `--max-old-space-size=${data.memoryMb}`,
-      `--max-semi-space-size=${Math.max(1, Math.floor(youngMb(data.memoryMb) / 3))}`,
-    ],
+    execArgv: [`--max-old-space-size=${oldMb(data.memoryMb)}`, `--max-semi-space-size=${semiSpaceMb(data.memoryMb)}`],
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
   const ended = new Promise<void>((resolve) => {

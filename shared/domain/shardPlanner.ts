@@ -10,9 +10,13 @@ export type ShardLimits = {
   minLines: number;
 };
 
-/** Lines that run in one shard, where their bytes and what lies between them allow it. */
+/**
+ * Lines that run in one shard, where their bytes and what lies between them allow it: as few rounds of all workers as
+ * `maxLines` allows, and the same number of lines for each, so that none stands idle while others run a last shard.
+ */
 export function linesPerShard(runnable: number, { maxLines, minLines, maxWorkers }: ShardLimits): number {
-  return Math.min(maxLines, Math.max(minLines, Math.ceil(runnable / maxWorkers)));
+  const rounds = Math.max(1, Math.ceil(runnable / (maxWorkers * maxLines)));
+  return Math.min(maxLines, Math.max(minLines, Math.ceil(runnable / (rounds * maxWorkers))));
 }
 
 /**

@@ -1,4 +1,4 @@
-import { errors, Pool } from 'undici';
+import { type Dispatcher, errors, Pool } from 'undici';
 import { parseRetryAfter } from '../domain/retryAfter.ts';
 import type { ModelAnswer, ModelCall, ModelProvider } from '../ports.ts';
 
@@ -38,89 +38,126 @@ export function createOpenAiProvider({ baseUrl, apiKey, maxSockets, now = Date.n
     bodyTimeout: 0,
   });
 
+  const path = (call: ModelCall) => `${base.pathname}${call.endpoint}${base.search}`;
+  const post = (call: ModelCall, key: string | undefined): Promise<ModelAnswer> =>
+    exchange(pool, path(call), call, key, now);
+
   return {
     async call(call) {
       call.signal?.throwIfAborted();
       const key = await apiKey();
-      const abort = new AbortController();
-      const onCallerAbort = () => abort.abort(call.signal?.reason);
-      call.signal?.addEventListener('abort', onCallerAbort, { once: true });
-      const callWithKey = async (key: string | undefined): Promise<ModelAnswer> => {
-        const answer = await post(pool, base, call, key, abort.signal, now);
-        if (answer.kind !== 'answered' || answer.status !== 401 || key === undefined) return answer;
-        // A key that was rotated a moment ago is not refused to us: where there is another one, it decides.
-        const renewed = await apiKey(key).catch(() => key);
-        return renewed === key ? answer : await post(pool, base, call, renewed, abort.signal, now);
-      };
-      const timer = setTimeout(() => abort.abort(new CallTimedOut()), call.timeoutMs);
-      try {
-        // undici looks at the signal once it has a connection; the race also ends a slow lookup or handshake in time.
-        return await Promise.race([callWithKey(key), whenAborted(abort.signal)]);
-      } catch (error) {
-        if (call.signal?.aborted) throw call.signal.reason;
-        if (abort.signal.reason instanceof CallTimedOut) return { kind: 'timeout' };
-        return { kind: 'network', reason: networkReason(error) };
-      } finally {
-        clearTimeout(timer);
-        call.signal?.removeEventListener('abort', onCallerAbort);
-      }
+      const answer = await post(call, key);
+      if (answer.kind !== 'answered' || answer.status !== 401 || key === undefined) return answer;
+      // A key that was rotated a moment ago is not refused to us: where there is another one, it decides.
+      const renewed = await apiKey(key).catch(() => key);
+      return renewed === key ? answer : await post(call, renewed);
     },
     close: () => pool.destroy(),
   };
 }
 
-async function post(
+/** One request and its answer; rejects only with the reason of the caller's signal. */
+function exchange(
   pool: Pool,
-  base: URL,
+  path: string,
   call: ModelCall,
   key: string | undefined,
-  signal: AbortSignal,
   now: () => number,
 ): Promise<ModelAnswer> {
-  const answer = await pool.request({
-    method: 'POST',
-    path: `${base.pathname}${call.endpoint}${base.search}`,
-    headers: {
-      'content-type': 'application/json',
-      accept: 'application/json',
-      'idempotency-key': call.idempotencyKey,
-      ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
-    },
-    body: call.json ?? JSON.stringify(call.body),
-    signal,
+  call.signal?.throwIfAborted();
+  return new Promise((resolve, reject) => {
+    const { signal, timeoutMs, maxAnswerBytes } = call;
+    const listeners = signal && abortListeners(signal);
+    let isOver = false;
+    let controller: Dispatcher.DispatchController | undefined;
+    /** Ends the wait at once, also before there is a connection; what undici tells of it afterwards is expected. */
+    const giveUp = (why: Error) => {
+      if (!finish()) return;
+      controller?.abort(why);
+    };
+    const finish = (): boolean => {
+      if (isOver) return false;
+      isOver = true;
+      clearTimeout(timer);
+      listeners?.delete(onAbort);
+      return true;
+    };
+    const onAbort = () => {
+      giveUp(OVER);
+      reject(signal?.reason);
+    };
+    const timer = setTimeout(() => {
+      giveUp(OVER);
+      resolve({ kind: 'timeout' });
+    }, timeoutMs);
+    listeners?.add(onAbort);
+
+    let status = 0;
+    let bytes = 0;
+    let retryAfterMs: number | undefined;
+    const chunks: Uint8Array[] = [];
+    const tooLarge = () => {
+      // Closes the connection: what is still to come may have no end.
+      giveUp(OVER);
+      resolve({ kind: 'too_large' });
+    };
+    // Not `pool.request`: its stream, its signal and its promises took as long as all the rest of a call.
+    pool.dispatch(
+      { method: 'POST', path, headers: requestHeaders(call, key), body: call.json ?? JSON.stringify(call.body) },
+      {
+        onRequestStart(started) {
+          controller = started;
+          if (isOver) started.abort(OVER);
+        },
+        onResponseStart(_, statusCode, headers) {
+          // 1xx: the answer is still to come.
+          if (isOver || statusCode < 200) return;
+          status = statusCode;
+          if (Number(headers['content-length'] ?? 0) > maxAnswerBytes) tooLarge();
+          else retryAfterMs = readRetryAfter(headers, now());
+        },
+        onResponseData(_, chunk) {
+          if (isOver) return;
+          bytes += chunk.length;
+          if (bytes > maxAnswerBytes) tooLarge();
+          else chunks.push(chunk);
+        },
+        onResponseEnd() {
+          if (!finish()) return;
+          const body = chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, bytes);
+          resolve({ kind: 'answered', status, body, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) });
+        },
+        onResponseError(_, error) {
+          if (finish()) resolve({ kind: 'network', reason: networkReason(error) });
+        },
+      },
+    );
   });
-  const announced = Number(answer.headers['content-length'] ?? 0);
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  if (announced <= call.maxAnswerBytes) {
-    for await (const chunk of answer.body as AsyncIterable<Uint8Array>) {
-      bytes += chunk.length;
-      if (bytes > call.maxAnswerBytes) break;
-      chunks.push(chunk);
-    }
-  }
-  if (bytes > call.maxAnswerBytes || announced > call.maxAnswerBytes) {
-    // Closes the connection: what is still to come may have no end.
-    answer.body.on('error', ignoreOwnAbort).destroy();
-    return { kind: 'too_large' };
-  }
-  const retryAfterMs = readRetryAfter(answer.headers, now());
-  return {
-    kind: 'answered',
-    status: answer.statusCode,
-    body: chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, bytes),
-    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-  };
 }
 
-function whenAborted(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-  });
+function requestHeaders(call: ModelCall, key: string | undefined): string[] {
+  const headers = ['content-type', 'application/json', 'accept', 'application/json'];
+  headers.push('idempotency-key', call.idempotencyKey);
+  if (key !== undefined) headers.push('authorization', `Bearer ${key}`);
+  return headers;
 }
 
-/** The body was destroyed by us; its error event says just that. */
-function ignoreOwnAbort(): void {}
+/** Told to undici where we end a call by ourselves; nobody else gets to see it. */
+const OVER = new Error('The call is over');
+
+/**
+ * Who wants to know of a signal: one listener of its own for all, since a worker's calls share one signal, and adding
+ * and removing a listener for each costs more than the call's own bookkeeping.
+ */
+function abortListeners(signal: AbortSignal): Set<() => void> {
+  const known = listenersBySignal.get(signal);
+  if (known) return known;
+  const listeners = new Set<() => void>();
+  listenersBySignal.set(signal, listeners);
+  signal.addEventListener('abort', () => listeners.forEach((listener) => void listener()), { once: true });
+  return listeners;
+}
+const listenersBySignal = new WeakMap<AbortSignal, Set<() => void>>();
 
 type Headers = Record<string, string | string[] | undefined>;
 
@@ -133,10 +170,6 @@ function readRetryAfter(headers: Headers, now: number): number | undefined {
   const ms = first('retry-after-ms')?.trim();
   if (ms !== undefined && /^\d+(\.\d+)?$/.test(ms)) return Math.ceil(Number(ms));
   return parseRetryAfter(first('retry-after'), now);
-}
-
-class CallTimedOut extends Error {
-  override readonly name = 'CallTimedOut';
 }
 
 /** A code in words: never the address, the path or anything that was sent. */

@@ -81,10 +81,13 @@ describe('the shard planner', () => {
     expect(cut(good(1), limits)).toEqual([{ shard: 0, start: 0, end: 100, firstLine: 1, lines: 1, runnable: 1 }]);
   });
 
-  it('cuts a large batch at the most lines a shard may have', () => {
+  it('cuts a large batch into full rounds of all workers, at the most lines that a shard may have or a little under', () => {
+    const full = cut(good(200_000), limits);
+    expect(full.length).toBe(2 * limits.maxWorkers);
+    expect(full.every((shard) => shard.lines === 2_000)).toBe(true);
     const shards = cut(good(250_000), limits);
-    expect(shards.length).toBe(125);
-    expect(shards.every((shard) => shard.lines === 2_000)).toBe(true);
+    expect(shards.length).toBe(3 * limits.maxWorkers);
+    expect(shards.every((shard) => shard.lines === 1_667 || shard === shards.at(-1))).toBe(true);
   });
 
   it('makes no shard of bad lines alone', () => {

@@ -52,30 +52,30 @@ function members(object: string): { name: string; value: Span }[] {
   });
 }
 
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const BACKSLASH = 0x5c;
+const OPEN_BRACKET = 0x5b;
+const CLOSE_BRACKET = 0x5d;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+
 /** What stands between the outermost brackets and their commas. */
 function parts(container: string): Span[] {
   const found: Span[] = [];
   let depth = 0;
   let start = 0;
   for (let at = 0; at < container.length; at++) {
-    switch (container[at]) {
-      case '"':
-        at = endOfString(container, at) - 1;
-        break;
-      case '{':
-      case '[':
-        if (++depth === 1) start = at + 1;
-        break;
-      case '}':
-      case ']':
-        if (--depth === 0) found.push(trimmed(container, start, at));
-        break;
-      case ',':
-        if (depth === 1) {
-          found.push(trimmed(container, start, at));
-          start = at + 1;
-        }
-    }
+    const code = container.charCodeAt(at);
+    if (code === QUOTE) at = endOfString(container, at) - 1;
+    else if (code === COMMA) {
+      if (depth !== 1) continue;
+      found.push(trimmed(container, start, at));
+      start = at + 1;
+    } else if (code === OPEN_BRACKET || code === OPEN_BRACE) {
+      if (++depth === 1) start = at + 1;
+    } else if ((code === CLOSE_BRACKET || code === CLOSE_BRACE) && --depth === 0)
+      found.push(trimmed(container, start, at));
   }
   // An empty container has one part that holds nothing.
   return found.filter(({ start, end }) => start < end);
@@ -85,7 +85,7 @@ function parts(container: string): Span[] {
 function endOfString(json: string, quote: number): number {
   for (let at = json.indexOf('"', quote + 1); ; at = json.indexOf('"', at + 1)) {
     let backslashes = 0;
-    while (json[at - 1 - backslashes] === '\\') backslashes++;
+    while (json.charCodeAt(at - 1 - backslashes) === BACKSLASH) backslashes++;
     if (backslashes % 2 === 0) return at + 1;
   }
 }
@@ -93,11 +93,12 @@ function endOfString(json: string, quote: number): number {
 function trimmed(json: string, from: number, to: number): Span {
   let start = from;
   let end = to;
-  while (start < end && isSpace(json[start])) start++;
-  while (end > start && isSpace(json[end - 1])) end--;
+  while (start < end && isSpace(json.charCodeAt(start))) start++;
+  while (end > start && isSpace(json.charCodeAt(end - 1))) end--;
   return { start, end };
 }
 
-function isSpace(character: string | undefined): boolean {
-  return character === ' ' || character === '\t' || character === '\n' || character === '\r';
+/** The four of JSON: space, tab, newline, carriage return. */
+function isSpace(code: number): boolean {
+  return code === 0x20 || code === 0x09 || code === 0x0a || code === 0x0d;
 }
