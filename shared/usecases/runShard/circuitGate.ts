@@ -53,7 +53,8 @@ export function createCircuitGate(options: Options): CallGate & { readonly probi
   let hasServed = false;
   /** Calls are numbered as they begin. */
   let begun = 0;
-  const numbers = new WeakMap<GatedCall, number>();
+  /** Of the calls under way. Not a WeakMap: the collector would go through it each time. */
+  const numbers = new Map<GatedCall, number>();
   const numberOf = (call: GatedCall) => numbers.get(call) ?? 0;
   /** The oldest fault of each line that may yet be at fault, and how many calls had begun by then. */
   const pending = new Map<CalledLine, { call: GatedCall; begun: number }>();
@@ -199,6 +200,7 @@ export function createCircuitGate(options: Options): CallGate & { readonly probi
       if (model === 'up') served(call);
       else if (state.kind === 'probing' && state.probe === call) probeEnded(state.circuit, call, cause);
       else if (model === 'down') fault(call);
+      numbers.delete(call);
     },
     async close({ goesOn }) {
       await deciding;
