@@ -16,22 +16,13 @@ const IMPORTS_A_REPEAT = 2;
 export const bundles: FigureGroup = {
   ids: ['bundle_mb', 'import_ms'],
   async measure({ repeats, say, wants }) {
-    const names = Object.keys(functions) as FunctionName[];
-    const entries = Object.fromEntries(names.map((name) => [name, `functions/${name}.ts`]));
-    const folders = bundleFunctions(entries, MODELS_PATH, new Set(names.filter((name) => hasModels(name))));
-    const sizes = names.map((name) => ({ name, file: join(folders[name] ?? '', 'index.mjs') }));
-    const [largest] = sizes
-      .map((each) => ({ ...each, bytes: statSync(each.file).size }))
-      .sort((a, b) => b.bytes - a.bytes);
+    const [largest] = bundlesBySize();
     if (!largest) throw new Error('There are no functions');
     say(`bundle_mb, import_ms: ${largest.name} is the largest`);
     const bundle_mb = readingOf([largest.bytes / MB], largest.name);
     if (!wants('import_ms')) return { bundle_mb };
     const importOnce = async () => {
-      const child = await startBenchProcess<ImportQuestion, ImportAnswer>(
-        new URL('../processes/importTime.ts', import.meta.url),
-        { env: ENVIRONMENT },
-      );
+      const child = await startImports();
       const { milliseconds } = await child.ask({ file: largest.file });
       await child.close();
       return milliseconds;
@@ -43,7 +34,25 @@ export const bundles: FigureGroup = {
   },
 };
 
+/** Every handler's bundle, as it is deployed, the largest first. */
+export function bundlesBySize(): { name: FunctionName; file: string; bytes: number }[] {
+  const names = Object.keys(functions) as FunctionName[];
+  const entries = Object.fromEntries(names.map((name) => [name, `functions/${name}.ts`]));
+  const folders = bundleFunctions(entries, MODELS_PATH, new Set(names.filter((name) => hasModels(name))));
+  return names
+    .map((name) => ({ name, file: join(folders[name] ?? '', 'index.mjs') }))
+    .map((each) => ({ ...each, bytes: statSync(each.file).size }))
+    .sort((a, b) => b.bytes - a.bytes);
+}
+
 const hasModels = (name: FunctionName) => 'models' in functions[name];
+
+/** A process that imports what it is asked to. */
+export function startImports() {
+  return startBenchProcess<ImportQuestion, ImportAnswer>(new URL('../processes/importTime.ts', import.meta.url), {
+    env: ENVIRONMENT,
+  });
+}
 
 /** All that any handler reads when it is loaded. */
 const ENVIRONMENT = {
