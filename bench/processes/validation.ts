@@ -8,7 +8,8 @@ import { answerQuestions } from './benchProcess.ts';
 
 /** The pass of Validate over a file, or the least that one can do with JSONL: read, split, `JSON.parse`. */
 export type ValidationQuestion = { file: string; how: 'validate' | 'parse' };
-export type ValidationAnswer = { seconds: number; lines: number };
+/** `cpuSeconds`: of all threads of the process. */
+export type ValidationAnswer = { seconds: number; cpuSeconds: number; lines: number };
 
 /** Both read alike. */
 const CHUNK_BYTES = 1024 * 1024;
@@ -65,6 +66,8 @@ answerQuestions<ValidationQuestion, ValidationAnswer>(async ({ file, how }) => {
   // What the turn before has left is not this one's to collect.
   globalThis.gc?.();
   const start = performance.now();
+  const usage = process.cpuUsage();
   const lines = await (how === 'validate' ? validate : parse)(file);
-  return { seconds: (performance.now() - start) / 1_000, lines };
+  const { user, system } = process.cpuUsage(usage);
+  return { seconds: (performance.now() - start) / 1_000, cpuSeconds: (user + system) / 1e6, lines };
 });

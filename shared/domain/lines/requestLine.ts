@@ -4,6 +4,7 @@ import { MODEL_ENDPOINTS, type ModelEndpoint } from '../modelEndpoints.ts';
 import { findAgent, findModel, type ModelsFile } from '../models.ts';
 import { type LineProblem, nameKind, problemsOf, quote } from './lineProblem.ts';
 import type { PhysicalLine } from './lineReader.ts';
+import { PLAIN_BODIES } from './plainBodies.ts';
 import { type AgentBody, BODY_SCHEMAS, isObject, type VectorsBody } from './requestBodies.ts';
 
 /** One line of a batch's input that was found good, by the endpoint that it asks for. */
@@ -43,15 +44,11 @@ type Target = { kind: 'agent'; agentId: string } | { kind: 'vectors' } | { kind:
 
 /** Checks one line against the contract; never throws for what is in it. */
 export function checkLine(line: PhysicalLine, context: LineContext): CheckedLine {
-  if (line.content === 'too_long')
-    return bad(null, {
-      code: 'line_too_long',
-      param: null,
-      message: `The line has ${line.end - line.start} bytes; ${context.maxLineBytes} are allowed.`,
-    });
-  const parsed = parseLine(line.content, line.terminated, context.htmlPage ?? false);
+  const text = line.ascii ?? decode(line, context.maxLineBytes);
+  if (typeof text !== 'string') return bad(null, text);
+  const parsed = parse(text, line.terminated, context.htmlPage ?? false);
   if ('problem' in parsed) return bad(null, parsed.problem);
-  return checkRequest(parsed.value, context);
+  return checkRequest(parsed.value, text, context);
 }
 
 export function looksLikeHtml(text: string): boolean {
@@ -62,39 +59,43 @@ function bad(customId: string | null, ...problems: LineProblem[]): CheckedLine {
   return { ok: false, customId, problems };
 }
 
-function parseLine(
-  content: Buffer,
-  terminated: boolean,
-  htmlPage: boolean,
-): { value: unknown } | { problem: LineProblem } {
-  const problem = (code: LineProblem['code'], message: string) => ({ problem: { code, message, param: null } });
-  const cutOff = () => problem('invalid_json_line', 'The last line looks cut off: the file ends in the middle of it.');
-  if (!isUtf8(content)) {
-    if (!terminated && isUtf8UpToItsEnd(content)) return cutOff();
-    const utf16 = (content[0] === 0xff && content[1] === 0xfe) || (content[0] === 0xfe && content[1] === 0xff);
-    return problem(
-      'invalid_utf8',
-      utf16
-        ? 'The line is not valid UTF-8; it looks like UTF-16. Save the file as UTF-8.'
-        : 'The line is not valid UTF-8.',
-    );
-  }
-  const text = content.toString('utf8');
+const CUT_OFF: LineProblem = {
+  code: 'invalid_json_line',
+  param: null,
+  message: 'The last line looks cut off: the file ends in the middle of it.',
+};
+
+function decode({ start, end, content, terminated }: PhysicalLine, maxLineBytes: number): string | LineProblem {
+  const problem = (code: LineProblem['code'], message: string) => ({ code, message, param: null });
+  if (content === 'too_long')
+    return problem('line_too_long', `The line has ${end - start} bytes; ${maxLineBytes} are allowed.`);
+  if (isUtf8(content)) return content.toString('utf8');
+  if (!terminated && isUtf8UpToItsEnd(content)) return CUT_OFF;
+  const utf16 = (content[0] === 0xff && content[1] === 0xfe) || (content[0] === 0xfe && content[1] === 0xff);
+  return problem(
+    'invalid_utf8',
+    utf16
+      ? 'The line is not valid UTF-8; it looks like UTF-16. Save the file as UTF-8.'
+      : 'The line is not valid UTF-8.',
+  );
+}
+
+function parse(text: string, terminated: boolean, htmlPage: boolean): { value: unknown } | { problem: LineProblem } {
+  const problem = (message: string) => ({ problem: { code: 'invalid_json_line', message, param: null } as const });
   try {
     return { value: JSON.parse(text) };
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
     if (htmlPage || looksLikeHtml(text))
       return problem(
-        'invalid_json_line',
         'The line is not JSON: it looks like HTML, so the URL may lead to a web page, not to the file itself.',
       );
-    if (!terminated && endedTooSoon(error, text)) return cutOff();
+    if (!terminated && endedTooSoon(error, text)) return { problem: CUT_OFF };
     if (text.startsWith('\ufeff'))
-      return problem('invalid_json_line', 'The line starts with a byte order mark, which only the file may do.');
+      return problem('The line starts with a byte order mark, which only the file may do.');
     // V8 counts lines inside the text, which would be mistaken for lines of the file.
     const why = error.message.replace(/ \(line \d+ column \d+\)$/, '');
-    return problem('invalid_json_line', `The line is not JSON: ${why}${why.endsWith('.') ? '' : '.'}`);
+    return problem(`The line is not JSON: ${why}${why.endsWith('.') ? '' : '.'}`);
   }
 }
 
@@ -110,31 +111,29 @@ function isUtf8UpToItsEnd(content: Buffer): boolean {
   return false;
 }
 
-function checkRequest(value: unknown, context: LineContext): CheckedLine {
+function checkRequest(value: unknown, text: string, context: LineContext): CheckedLine {
   if (!isObject(value))
     return bad(null, {
       code: 'invalid_line',
       param: null,
       message: `The line is ${nameKind(value)}; it must be one JSON object with custom_id, method, url and body.`,
     });
-  if (isDeeperThan(value, MAX_DEPTH))
+  if (text.length > 2 * MAX_DEPTH && opens(text, MAX_DEPTH) && isDeeperThan(value, MAX_DEPTH))
     return bad(null, {
       code: 'invalid_value',
       param: null,
       message: `The line is nested deeper than ${MAX_DEPTH} levels.`,
     });
-  const field = (name: string): unknown => (Object.hasOwn(value, name) ? Reflect.get(value, name) : undefined);
-
-  const customId = field('custom_id');
+  // JSON.parse makes plain objects, which inherit none of these names.
+  const { custom_id: customId, method: asked, url, body } = value as Record<string, unknown>;
   const idProblem = checkCustomId(customId);
   const problems: LineProblem[] = [];
   if (idProblem) problems.push(idProblem);
-  const method = checkMethod(field('method'));
+  const method = checkMethod(asked);
   if (method) problems.push(method);
-  const target = findTarget(field('url'), context);
+  const target = findTarget(url, context);
   if ('problem' in target) problems.push(target.problem);
 
-  const body = field('body');
   if (body === undefined) problems.push(missing('body', 'an object'));
   else if (!isObject(body)) problems.push(wrongType('body', 'an object', body));
   else if ('target' in target) problems.push(...checkBody(target.target, body, context));
@@ -192,7 +191,9 @@ function checkMethod(method: unknown): LineProblem | undefined {
 }
 
 const AGENT_URL = /^\/agents\/([^/?#\s]{1,256})\/invoke$/;
-const OPENAI_URL = new Map(MODEL_ENDPOINTS.map((endpoint) => [`/v1/${endpoint}`, endpoint]));
+const OPENAI_TARGETS = MODEL_ENDPOINTS.map(
+  (endpoint) => ({ kind: 'openai', endpoint, url: `/v1/${endpoint}` }) as const,
+);
 const URLS_BY_TYPE = {
   COMPLETIONS: '/agents/{agent_id}/invoke, /v1/chat/completions, /v1/completions or /v1/responses',
   EMBEDDINGS: '/vectors or /v1/embeddings',
@@ -200,8 +201,8 @@ const URLS_BY_TYPE = {
 
 function parseTarget(url: string): Target | undefined {
   if (url === '/vectors') return { kind: 'vectors' };
-  const endpoint = OPENAI_URL.get(url);
-  if (endpoint !== undefined) return { kind: 'openai', endpoint };
+  // Compared, not looked up: a lookup would first make a hash of each line's own string.
+  for (const target of OPENAI_TARGETS) if (target.url === url) return target;
   const agent = AGENT_URL.exec(url)?.[1];
   if (agent === undefined) return undefined;
   try {
@@ -248,11 +249,12 @@ function findTarget(url: unknown, { type, models }: LineContext): { target: Targ
 }
 
 function checkBody(target: Target, body: object, { models }: LineContext): LineProblem[] {
-  const schema = BODY_SCHEMAS[target.kind === 'openai' ? target.endpoint : target.kind];
-  const parsed = schema.safeParse(body);
-  const problems = parsed.error ? problemsOf(parsed.error, 'body', body) : [];
+  const kind = target.kind === 'openai' ? target.endpoint : target.kind;
+  const fields = body as Readonly<Record<string, unknown>>;
+  const error = PLAIN_BODIES[kind](fields) ? undefined : BODY_SCHEMAS[kind].safeParse(body).error;
+  const problems = error ? problemsOf(error, 'body', body) : [];
   if (target.kind !== 'openai') return problems;
-  const name: unknown = Object.hasOwn(body, 'model') ? Reflect.get(body, 'model') : undefined;
+  const name = fields.model;
   if (typeof name !== 'string' || name === '') return problems;
   const model = findModel(models, name);
   const param = 'body.model';
@@ -278,6 +280,15 @@ function namesOf(known: object): string {
   const names = Object.keys(known);
   const more = names.length - NAMED_MODELS;
   return `${names.slice(0, NAMED_MODELS).map(quote).join(', ') || 'none'}${more > 0 ? ` and ${more} more` : ''}`;
+}
+
+/** Whether so many brackets open in the text: without them nothing in it can be as deep. Those in strings count, too. */
+function opens(text: string, brackets: number): boolean {
+  let count = 0;
+  for (const bracket of '{[')
+    for (let at = text.indexOf(bracket); at !== -1; at = text.indexOf(bracket, at + 1))
+      if (++count === brackets) return true;
+  return false;
 }
 
 /** Breadth first, so that no nesting overflows the stack. */

@@ -1,3 +1,4 @@
+import { isAscii } from 'node:buffer';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { LineReader, type PhysicalLine, readLines } from '../../../shared/domain/lines/lineReader.ts';
@@ -65,7 +66,7 @@ describe('the line reader', () => {
     fc.assert(
       fc.property(
         files,
-        fc.array(fc.integer({ min: 1, max: 17 }), { minLength: 1, maxLength: 6 }),
+        fc.array(fc.oneof(fc.integer({ min: 1, max: 17 }), fc.constantFrom(60, 1_000)), { minLength: 1, maxLength: 6 }),
         fc.constantFrom(8, 20, 60),
         (file, sizes, maxLineBytes) => {
           expect(read(cut(file, sizes), { maxLineBytes })).toEqual(readNaively(file, maxLineBytes));
@@ -98,6 +99,30 @@ describe('the line reader', () => {
         );
       }),
     );
+  });
+
+  it('has the text at hand of lines that are ASCII, and of no other', () => {
+    fc.assert(
+      fc.property(files, fc.constantFrom(5, 50, 1_000), (file, size) => {
+        const reader = new LineReader({ maxLineBytes: 1_000 });
+        for (const chunk of cut(Buffer.concat([Buffer.from('\n'), file]), [size]))
+          for (const { ascii, content } of reader.push(chunk)) {
+            if (content === 'too_long') return expect.fail('is short');
+            // A line that came in pieces is left to who needs its text.
+            if (ascii !== undefined || size === 1_000)
+              expect(ascii).toBe(isAscii(content) ? content.toString('latin1') : undefined);
+          }
+      }),
+    );
+  });
+
+  it('goes through blocks of many lines, and lines larger than a block', () => {
+    const texts = Array.from({ length: 3_000 }, (_, at) => `${at}${at % 7 === 0 ? 'é' : ''}${'x'.repeat(at % 90)}`);
+    texts[1_000] = 'y'.repeat(200_000);
+    texts[2_000] = '';
+    const file = Buffer.from(texts.join('\r\n'));
+    for (const sizes of [[file.length], [150_000], [65_536, 1]])
+      expect(read(cut(file, sizes), { maxLineBytes: 150_000 })).toEqual(readNaively(file, 150_000));
   });
 
   it('counts blank lines but leaves them out', () => {

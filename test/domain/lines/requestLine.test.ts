@@ -1,3 +1,4 @@
+import { isAscii } from 'node:buffer';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { describeProblems } from '../../../shared/domain/lines/lineProblem.ts';
@@ -522,6 +523,18 @@ describe('a bad line', () => {
     });
   });
 
+  it('is one nested deeper than 500 levels, with whatever brackets in its texts', () => {
+    const nested = (levels: number, brackets: string) => {
+      // The line and its body are two of them.
+      const value = `${'['.repeat(levels - 2)}${']'.repeat(levels - 2)}`;
+      return `{"custom_id":"r1","method":"POST","url":"/v1/chat/completions","body":{"model":"default","messages":[{"role":"user","content":"${brackets}"}],"deep":${value}}}`;
+    };
+    for (const brackets of ['', '[{'.repeat(400)]) {
+      expect(check(nested(500, brackets)).ok).toBe(true);
+      expect(check(nested(501, brackets))).toMatchObject({ problems: [{ message: expect.stringMatching(/deeper/) }] });
+    }
+  });
+
   it('keeps its custom_id where that is usable, and tells of every problem', () => {
     const checked = check({ custom_id: 'r9', method: 'PUT', url: '/x', body: 1 });
     if (checked.ok) return expect.fail('was accepted');
@@ -585,6 +598,11 @@ describe('a bad line', () => {
         fc.boolean(),
         (line, type, ended) => {
           const checked = check(line, { type }, ended);
+          // The same where the reader has the text at hand.
+          if (isAscii(line))
+            expect(
+              checkLine({ ...physical(line, ended), ascii: line.toString('latin1') }, { ...context, type }),
+            ).toEqual(checked);
           if (checked.ok) return;
           expect(checked.problems.length).toBeGreaterThan(0);
           for (const { message } of checked.problems) expect(message).not.toMatch(/undefined|\[object/);
