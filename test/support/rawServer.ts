@@ -10,9 +10,9 @@ export type RawServer = {
   close(): Promise<void>;
 };
 
-/** `answer` is called once a connection has sent something; `greet` as soon as it is there. */
+/** `answer` is called with the first bytes that a connection has sent; `greet` as soon as it is there. */
 export async function startRawServer(behaviour: {
-  answer?: (socket: Socket) => void;
+  answer?: (socket: Socket, request: string) => void;
   greet?: (socket: Socket) => void;
 }): Promise<RawServer> {
   const open = new Set<Socket>();
@@ -30,7 +30,7 @@ export async function startRawServer(behaviour: {
       waiting = [];
     });
     behaviour.greet?.(socket);
-    socket.once('data', () => behaviour.answer?.(socket));
+    socket.once('data', (bytes: Buffer) => behaviour.answer?.(socket, bytes.toString('latin1')));
     socket.resume();
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
