@@ -1,3 +1,5 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { GuardOptions } from '../../../shared/adapters/net/guard.ts';
 import { createInputSource } from '../../../shared/adapters/net/inputSource.ts';
@@ -103,6 +105,43 @@ describe('a name that is public when it is checked', () => {
     });
     await expect(read(source, urlAt(front.port))).rejects.toMatchObject({ code: 'input_file_forbidden' });
     expect(attempted.attempts).toEqual([]);
+  });
+});
+
+describe('a proxy that the environment names', () => {
+  const CHILD = `
+    import { createInputSource } from ${JSON.stringify(new URL('../../../shared/adapters/net/inputSource.ts', import.meta.url))};
+    import { createReceiver } from ${JSON.stringify(new URL('../../../shared/adapters/net/receiver.ts', import.meta.url))};
+    const [url, ca] = process.argv.slice(1);
+    const resolve = async () => [{ address: '${PUBLIC}', family: 4 }];
+    const options = { allowPrivateNetworks: false, isAllowed: (address) => address === '${PUBLIC}', resolve, ca };
+    const answer = await createReceiver(options).post(url, { headers: {}, body: '{}', timeoutMs: 60_000 });
+    const source = createInputSource({ ...options, inputBuckets: [], idleTimeoutMs: 60_000, maxRedirects: 1, pausesMs: [] });
+    let read = '';
+    for await (const chunk of (await source.open(url)).body) read += Buffer.from(chunk).toString();
+    console.log(JSON.stringify({ answer, read }));
+    process.exit();
+  `;
+
+  test('carries nothing: what goes through it would be connected to by somebody who checks nothing', async () => {
+    const front = await startWebServer((_, response) => response.end('file'), { tls: true, host: PUBLIC });
+    const proxy = `http://127.0.0.1:${listeners.port}`;
+    const names = ['HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY', 'GLOBAL_AGENT_HTTP_PROXY'];
+    const { stdout } = await promisify(execFile)(
+      process.execPath,
+      ['--input-type=module', '--eval', CHILD, `https://files.test:${front.port}/`, TEST_CA],
+      {
+        env: {
+          ...Object.fromEntries(names.flatMap((name) => [name, name.toLowerCase()]).map((name) => [name, proxy])),
+          NODE_USE_ENV_PROXY: '1',
+          NO_PROXY: '',
+        },
+      },
+    );
+    expect(JSON.parse(stdout)).toEqual({ answer: { kind: 'answered', status: 200 }, read: 'file' });
+    expect(front.connections).toBe(2);
+    expect(listeners.connections).toBe(0);
+    await front.close();
   });
 });
 
