@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { setImmediate } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { GuardOptions } from '../../../shared/adapters/net/guard.ts';
@@ -104,6 +105,48 @@ describe('a name that is public when it is checked', () => {
       resolve: resolveTo(PUBLIC, '127.0.0.1', '::1'),
     });
     await expect(read(source, urlAt(front.port))).rejects.toMatchObject({ code: 'input_file_forbidden' });
+    expect(attempted.attempts).toEqual([]);
+  });
+});
+
+describe('a name whose resolver', () => {
+  const slowly = (answer: Promise<{ address: string; family: number }[]>) => ({
+    ...GUARDED,
+    isAllowed,
+    resolve: () => answer,
+  });
+  const outcomes = async (options: GuardOptions) => {
+    const url = `https://files.test:${listeners.port}/?token=SECRET`;
+    const source = createInputSource({ ...sourceOptions, ...options, idleTimeoutMs: 200 });
+    const error: unknown = await source.open(url).catch((thrown: unknown) => thrown);
+    return [error, await createReceiver(options).post(url, { headers: {}, body: '{}', timeoutMs: 200 })];
+  };
+
+  test('never answers is given up in time, and what it answers later is not connected to', async () => {
+    const late = Promise.withResolvers<{ address: string; family: number }[]>();
+    expect(await outcomes(slowly(late.promise))).toEqual([
+      expect.objectContaining({ code: 'input_file_unreachable', message: expect.stringContaining('timed out') }),
+      { kind: 'unreachable', reason: 'timed out' },
+    ]);
+    late.resolve([{ address: PUBLIC, family: 4 }]);
+    await setImmediate();
+    expect(attempted.attempts).toEqual([]);
+  });
+
+  test.each([
+    ['answers no address', []],
+    [
+      'answers what is no address',
+      [
+        { address: 'internal', family: 4 },
+        { address: '', family: 0 },
+      ],
+    ],
+    ['answers a number', [{ address: '2130706433', family: 4 }]],
+  ])('%s is not connected to', async (_, answer) => {
+    const [error, told] = await outcomes(slowly(Promise.resolve(answer)));
+    expect(error).toMatchObject({ name: 'InputRejected' });
+    expect(told).toMatchObject({ kind: 'unreachable' });
     expect(attempted.attempts).toEqual([]);
   });
 });
