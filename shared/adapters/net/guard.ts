@@ -1,5 +1,5 @@
 import dns from 'node:dns';
-import type { LookupFunction, SocketConstructorOpts } from 'node:net';
+import type { LookupFunction } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import { Agent, buildConnector } from 'undici';
 import { isBlockedPort } from '../../domain/blockedPorts.ts';
@@ -49,20 +49,15 @@ export function parseTarget(text: string, options: GuardOptions): URL {
   return url;
 }
 
-/**
- * An agent whose connections reach allowed addresses only. Close it when done. `deadline` also ends what is resolving,
- * connecting or shaking hands: undici looks at a request's own signal only once it is connected.
- */
+/** An agent whose connections reach allowed addresses only. Close it when done. */
 export function createGuardedAgent(
   options: GuardOptions,
   timeouts: { connectMs: number; headMs?: number; bodyMs?: number },
-  deadline?: AbortSignal,
 ): Agent {
   const connect = buildConnector({
     timeout: timeouts.connectMs,
     allowH2: false,
     lookup: guardedLookup(options),
-    ...(deadline === undefined ? {} : ({ signal: deadline } satisfies SocketConstructorOpts)),
     ...(options.ca === undefined ? {} : ({ ca: options.ca } satisfies ConnectionOptions)),
   });
   return new Agent({

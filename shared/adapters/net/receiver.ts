@@ -13,8 +13,8 @@ export function createReceiver(options: GuardOptions): Receiver {
     async post(url, { headers, body, timeoutMs }): Promise<ReceiverAnswer> {
       const deadline = AbortSignal.timeout(timeoutMs);
       // An agent a call: hours lie between calls to one receiver, and nothing may stay open in a frozen sandbox.
-      const timeouts = { connectMs: timeoutMs, headMs: timeoutMs, bodyMs: timeoutMs };
-      const agent = createGuardedAgent(options, timeouts, deadline);
+      // undici looks at the deadline once it is connected; until then its own clock runs, for a second longer at most.
+      const agent = createGuardedAgent(options, { connectMs: timeoutMs, headMs: timeoutMs, bodyMs: timeoutMs });
       try {
         const target = parseTarget(url, options);
         const answer = await request(target, {
