@@ -11,7 +11,7 @@ const deps = {
   ...systemPorts('fetchInput', environment.SETTINGS),
   ...tablePorts(environment.TABLE_NAME),
   ...filePorts(environment.BUCKET_NAME),
-  ...sourcePorts(environment.SETTINGS),
+  ...sourcePorts(environment.SETTINGS, environment.BUCKET_NAME),
 };
 
 export const handler = stepHandler('fetchInput', deps, (input, invocation) => fetchInput(deps, input, invocation));

@@ -1,5 +1,7 @@
 import * as z from 'zod';
+import { isBlockedPort } from '../domain/blockedPorts.ts';
 import { FILE_ID, PROJECT_ID } from '../domain/ids.ts';
+import { hasDotSegment } from '../domain/objectKeys.ts';
 import { addressLiteral, isLocalhost, isPublicAddress } from '../domain/publicAddress.ts';
 
 /** Kinds of wire fields that more than one schema has. */
@@ -52,9 +54,9 @@ const S3_URL = /^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\/.+$/su;
 const MAX_URL = 8192;
 
 /**
- * Undefined where the URL is usable; else what is wrong with it. `http` and hosts that are not public only where the
- * deployment allows private networks, as the local run does. Names are not resolved here: what they lead to is checked
- * at each connection.
+ * Undefined where the URL is usable; else what is wrong with it. `http`, hosts that are not public and ports of other
+ * protocols only where the deployment allows private networks, as the local run does. Names are not resolved here: what
+ * they lead to is checked at each connection.
  */
 function webUrlProblem(value: string, allowPrivateNetworks: boolean): string | undefined {
   const schemes = allowPrivateNetworks ? ['https', 'http'] : ['https'];
@@ -63,10 +65,11 @@ function webUrlProblem(value: string, allowPrivateNetworks: boolean): string | u
   if (url === undefined || !schemes.includes(url.protocol.slice(0, -1))) return `must be ${forms}`;
   // They would stand in every answer that shows the batch, and clients drop them without a word.
   if (url.username !== '' || url.password !== '') return 'must not carry a user name or password';
+  if (allowPrivateNetworks) return undefined;
   const literal = addressLiteral(url.hostname);
-  const isPrivate = isLocalhost(url.hostname) || (literal !== undefined && !isPublicAddress(literal));
-  if (isPrivate && !allowPrivateNetworks)
+  if (isLocalhost(url.hostname) || (literal !== undefined && !isPublicAddress(literal)))
     return `must not name the host ${url.hostname}: it is not at a public address`;
+  if (isBlockedPort(url)) return `must not name the port ${url.port}: it belongs to another protocol than HTTP`;
   return undefined;
 }
 
@@ -85,6 +88,7 @@ export function inputFileUrl(allowPrivateNetworks: boolean) {
       if (!FILE_ID.test(value.slice('file://'.length))) issue('must name an upload: file://file_…');
     } else if (value.startsWith('s3://')) {
       if (!S3_URL.test(value)) issue('must be s3://bucket/key');
+      else if (hasDotSegment(value)) issue('must not have "." or ".." between the slashes of its key');
     } else {
       const problem = webUrlProblem(value, allowPrivateNetworks);
       if (problem !== undefined) issue(problem.replace(/^(must be .*)$/, '$1, s3://bucket/key or file://file_…'));

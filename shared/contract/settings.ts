@@ -8,12 +8,15 @@ import { KEEP_DAYS, UPLOAD_DAYS } from './retention.ts';
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const Positive = z.int().positive();
+const BUCKET_NAME = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/;
 
 export const SettingsSchema = z.strictObject({
   /** True lets input URLs and callbacks reach private addresses and plain http. For the local run only. */
   allowPrivateNetworks: z.boolean().default(false),
-  /** Buckets that `s3://` input may come from. */
-  inputBuckets: z.array(z.string()).default([]),
+  /** Buckets that `s3://` input may come from. Their names stand in rights as well: no ARN, no wildcard. */
+  inputBuckets: z
+    .array(z.string().regex(BUCKET_NAME, { error: 'must be the name of a bucket: 3 to 63 of a-z, 0-9, "." and "-"' }))
+    .default([]),
   limits: z
     .strictObject({
       inputBytes: Positive.default(5 * 1024 * MIB),
@@ -28,6 +31,14 @@ export const SettingsSchema = z.strictObject({
       /** Between two chunks, and for the answer's head. */
       idleTimeoutSeconds: Positive.default(30),
       maxRedirects: Positive.default(5),
+      /**
+       * A copy that takes longer than one invocation is gone on with only at this pace: a source that drips would else
+       * keep a function busy until the batch's window ends. 5 GB then take four days at most. 0: at any pace.
+       */
+      minBytesPerSecond: z
+        .int()
+        .nonnegative()
+        .default(16 * KIB),
       /** Time kept back at the end of an invocation to hand over to the next. */
       reserveSeconds: Positive.default(60),
     })

@@ -43,3 +43,11 @@ export const objectKeys = {
     `${of(KEY_PREFIXES.snapshots, ref)}${snapshot}-${file}.jsonl`,
   snapshotCheckpoint: (ref: BatchRef, snapshot: number) => `${of(KEY_PREFIXES.snapshots, ref)}${snapshot}.checkpoint`,
 } as const;
+
+/**
+ * S3 takes `.` and `..` in a key for names like any. What resolves paths on the way to it does not, and where the bucket
+ * stands in the path (its name has dots) `..` would lead into another one.
+ */
+export function hasDotSegment(key: string): boolean {
+  return key.split('/').some((segment) => segment === '.' || segment === '..');
+}

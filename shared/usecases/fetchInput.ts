@@ -35,8 +35,8 @@ export async function fetchInput(
   const { ref, head } = entered;
   if (head.input !== undefined) return answer('validate');
 
-  const watch = watchStop(deps, batchId, deps.settings.worker.controlEverySeconds * 1000);
-  const copy: Copy = { deps, ref, attempt, invocation, signal: watch.signal };
+  const watch = watchStop(deps, batchId, invocation);
+  const copy: Copy = { deps, ref, attempt, invocation, startedAt: deps.clock.now(), signal: watch.signal };
   const fileId = UPLOAD_URL.exec(head.inputFileUrl)?.[1];
   const fetched = await orRejection(() =>
     fileId === undefined ? bringSource(deps, copy, head.inputFileUrl, run.checkpoint) : bringUpload(deps, copy, fileId),
@@ -59,6 +59,8 @@ async function orRejection(work: () => Promise<Copied>): Promise<Copied | InputR
   } catch (error) {
     // Before there was anything to copy.
     if (error instanceof Interrupted && error.why === 'stop') return { kind: 'stopped' };
+    if (error instanceof Interrupted)
+      return new InputRejected('input_file_unreachable', 'The input file did not come in the time there is.');
     if (error instanceof InputRejected) return error;
     if (error instanceof BrokenOff) return error.rejection;
     if (error instanceof FileChanged || error instanceof FileMissing)
@@ -116,9 +118,9 @@ async function startSource(deps: Deps, copy: Copy, url: string): Promise<Copied>
   const { signal } = copy;
   const opened = await deps.sources.open(url, { signal });
   const { start, chunks, close } = await peek(interruptible(copy, readThrough(deps, url, opened, 0, signal)));
-  if (isGzip(start)) return copyInput(copy, unpack(chunks), undefined);
   if ((opened.bytes ?? 0) > deps.settings.limits.inputBytes) await close();
   refuseOver(deps.settings.limits.inputBytes, opened.bytes ?? 0);
+  if (isGzip(start)) return copyInput(copy, unpack(chunks), undefined);
   return copyInput(copy, chunks, canResume(opened) ? { etag: opened.etag, bytes: opened.bytes, offset: 0 } : undefined);
 }
 

@@ -1,9 +1,14 @@
+import { lookup } from 'node:dns/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { hostname } from 'node:os';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { isPublicAddress } from '../../shared/domain/publicAddress.ts';
 import { createBatchClient } from '../support/batchClient.ts';
-import { startTestRun, type TestRun } from '../support/localRun.ts';
+import { FORBIDDEN_TARGETS, NAMED_PORTS } from '../support/forbiddenTargets.ts';
+import { type Listeners, startListeners } from '../support/listeners.ts';
+import { startTestRun, TEST_SETTINGS, type TestRun } from '../support/localRun.ts';
 
 const line = (id: string, input = 'hello') =>
   JSON.stringify({ custom_id: id, method: 'POST', url: '/agents/a/invoke', body: { input } });
@@ -116,5 +121,66 @@ describe('an input URL', () => {
     const batch = await client.untilEnded(String(created.body.id));
     expect(batch.status).toBe('failed');
     expect(batch.errors[0]).toMatchObject({ code, message: expect.any(String) });
+  });
+});
+
+describe('a stage that allows no private networks', () => {
+  let guarded: TestRun;
+  let listeners: Listeners;
+  let guardedClient: ReturnType<typeof createBatchClient>;
+  beforeAll(async () => {
+    listeners = await startListeners(NAMED_PORTS);
+    guarded = await startTestRun({ settings: { ...TEST_SETTINGS, allowPrivateNetworks: false, logLevel: 'DEBUG' } });
+    guardedClient = createBatchClient(guarded.url, guarded.apiKey);
+  });
+  afterAll(async () => {
+    await guarded?.close();
+    await listeners?.close();
+  });
+  const at = (url: string) => url.replace('PORT', String(listeners.port));
+  const fields = (body: Record<string, string>) => ({
+    name: 'reach',
+    type: 'COMPLETIONS',
+    input_file_url: 'https://files.test/in.jsonl',
+    callback_url: 'https://files.test/hook',
+    ...body,
+  });
+
+  // Some of each kind: the whole table is held against the schema itself, in `forbiddenTargets.test.ts`.
+  const SHOWN = FORBIDDEN_TARGETS.filter(({ refused }) => refused === 'creation').filter((_, at) => at % 6 === 0);
+
+  test.each(['input_file_url', 'callback_url'])('refuses a %s that shows where it leads', async (param) => {
+    for (const { url } of SHOWN) {
+      const { status, body } = await guarded.call('POST', '/batches', { body: fields({ [param]: at(url) }) });
+      expect([url, status, body.error, body.details]).toEqual([
+        url,
+        400,
+        'invalid_request',
+        [{ param, message: expect.stringMatching(/^must /) }],
+      ]);
+    }
+    expect(listeners.connections).toBe(0);
+  });
+
+  test('fails a batch whose input is at a name that leads inside, and does not deliver to one', async ({ skip }) => {
+    // The machine's own name leads to an address of its own, almost everywhere.
+    const name = hostname().toLowerCase();
+    const addresses = await lookup(name, { all: true }).catch(() => []);
+    if (addresses.length === 0 || addresses.some(({ address }) => isPublicAddress(address))) skip();
+    const url = `https://${name}:${listeners.port}/in.jsonl?token=SECRET`;
+    const { status, body } = await guarded.call('POST', '/batches', {
+      body: fields({ input_file_url: url, callback_url: url }),
+    });
+    expect(status).toBe(201);
+    const batch = await guardedClient.untilEnded(body.id);
+    const message = `The host ${name} is not at a public address.`;
+    expect(batch.status).toBe('failed');
+    expect(batch.errors).toEqual([{ code: 'input_file_forbidden', line: null, message, param: 'input_file_url' }]);
+    const shown = async () => (await guarded.call('GET', `/batches/${body.id}`)).body;
+    await expect.poll(async () => (await shown()).delivery?.gave_up_at ?? null, { timeout: 60_000 }).not.toBe(null);
+    const { delivery, delivered_at } = await shown();
+    expect(delivered_at).toBe(null);
+    expect(delivery).toMatchObject({ attempts: 4, last_status: null, last_error: message });
+    expect(listeners.connections).toBe(0);
   });
 });

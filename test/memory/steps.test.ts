@@ -1,10 +1,11 @@
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { createGzip } from 'node:zlib';
+import { createGzip, gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { functions } from '../../shared/contract/functions.ts';
 import type { BatchHead } from '../../shared/domain/batch.ts';
 import { type ModelReply, type ModelRequest, startModelServer } from '../support/modelServer.ts';
+import { flood, startRawServer } from '../support/rawServer.ts';
 import { startStepProcesses } from '../support/stepProcess.ts';
 import { startWebServer, type WebServer } from '../support/webServer.ts';
 
@@ -62,6 +63,13 @@ function vectorsLine(at: number, texts: number): string {
   return JSON.stringify({ custom_id: `request-${at}`, method: 'POST', url: '/vectors', body: { vectors } });
 }
 
+const modelsAt = (baseUrl: string) => ({
+  providers: { p: { kind: 'openai', base_url: baseUrl, api_key: false } },
+  models: { default: { provider: 'p', model: 'm', endpoints: ['chat/completions', 'embeddings'] } },
+  agents: { '*': { model: 'default' } },
+  vectors: { model: 'default' },
+});
+
 let steps: Awaited<ReturnType<typeof startStepProcesses>>;
 let model: Awaited<ReturnType<typeof startModelServer>>;
 let web: WebServer;
@@ -76,12 +84,7 @@ beforeAll(async () => {
     return source.gzip ? pipeline(lines, createGzip({ level: 1 }), response) : pipeline(lines, response);
   });
   steps = await startStepProcesses(
-    {
-      providers: { p: { kind: 'openai', base_url: model.baseUrl, api_key: false } },
-      models: { default: { provider: 'p', model: 'm', endpoints: ['chat/completions', 'embeddings'] } },
-      agents: { '*': { model: 'default' } },
-      vectors: { model: 'default' },
-    },
+    modelsAt(model.baseUrl),
     // One worker, whose process lives on from shard to shard as a sandbox does.
     { shards: { maxWorkers: 1, maxLines: LINES_A_SHARD } },
   );
@@ -148,6 +151,29 @@ describe('memory of a step', () => {
     const validatedSmall = await peakOf('validateInput', small, 'plan');
     expectFlat('Validate', validatedSmall, await peakOf('validateInput', large, 'plan'), 180);
     expect((await steps.head(large)).plan?.lines).toBe(200_000);
+  });
+
+  test('Fetch takes a gzip file that unpacks a thousandfold, without end, in the memory of any other', async () => {
+    // A kilobyte holds a megabyte: the 64 KiB of a socket's buffer hold 64 of them.
+    const bomb = await startRawServer({
+      answer: (socket) => flood(socket, 'HTTP/1.1 200 OK\r\n\r\n', gzipSync(Buffer.alloc(MIB, ' \n'))),
+    });
+    const peakWithin = async (inputBytes: number) => {
+      const limited = await startStepProcesses(modelsAt(model.baseUrl), { limits: { inputBytes } });
+      const batch = await limited.createBatch({ inputFileUrl: `http://127.0.0.1:${bomb.port}/in.jsonl.gz` });
+      const step = await limited.startStep('fetchInput');
+      expect((await step.invoke(limited.run(batch))).next).toBe('finalize');
+      expect((await limited.head(batch)).outcome).toMatchObject({ kind: 'failed', reason: 'file_too_large' });
+      await bomb.deserted();
+      await limited.close();
+      expect(step.peakResidentMib).toBeLessThan(limitMib.fetchInput);
+      return step.peakResidentMib;
+    };
+    const small = await peakWithin(32 * MIB);
+    expectFlat('bomb', small, await peakWithin(232 * MIB), 200);
+    // Of some kilobytes of gzip: the rest is what sockets hold by themselves.
+    expect(bomb.sentBytes()).toBeLessThan(64 * MIB);
+    await bomb.close();
   });
 
   test('Validate takes 200,000 bad lines', async () => {

@@ -73,7 +73,12 @@ const CHECK_EVERY_MS = 60_000;
  */
 export async function startSimulation(options: SimulationOptions) {
   const { models, random, intercept = (_, proceed) => proceed() } = options;
-  const settings: Settings = SettingsSchema.parse({ allowPrivateNetworks: true, ...options.settings });
+  const settings: Settings = SettingsSchema.parse({
+    allowPrivateNetworks: true,
+    // Its sources drip files of a kilobyte for longer than an invocation.
+    fetch: { minBytesPerSecond: 0 },
+    ...options.settings,
+  });
   const stack = options.stack ?? (await startStack());
   const { table, s3, plan } = stack;
   const time = new VirtualTime(START);

@@ -16,7 +16,8 @@ const run = await startLocalRun({
   dataDir,
   modelsFile,
   settings: {
-    fetch: { reserveSeconds: 5 },
+    // Files of some kilobytes drip over many invocations.
+    fetch: { reserveSeconds: 5, minBytesPerSecond: 0 },
     check: { lookAgainSeconds: 5, graceSeconds: 10 },
     notify: { timeoutSeconds: 5, pausesSeconds: [1, 1, 2, 2, 3, 3, 5, 5, 5, 10, 10, 10, 10, 10, 10, 10] },
     shards: { maxLines: 500, minLines: 25 },

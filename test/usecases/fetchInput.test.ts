@@ -1,6 +1,7 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { systemClock } from '../../shared/adapters/system/clock.ts';
 import type { StepOutput } from '../../shared/contract/steps.ts';
 import type { BatchHead } from '../../shared/domain/batch.ts';
 import { fetchInput } from '../../shared/usecases/fetchInput.ts';
@@ -273,6 +274,8 @@ describe('an upload', () => {
 
 describe('an invocation that runs out of time', () => {
   const body = Buffer.from(lines(400_000));
+  // Whose looks at the time are 10 s apart: these invocations see it at their first chunk.
+  const unwatched = () => ({ deps: { ...steps.deps, clock: systemClock }, remainingMs: () => 1 });
 
   it('leaves the rest to the next ones, byte for byte', async () => {
     const url = await serve(ranged(body));
@@ -305,7 +308,7 @@ describe('an invocation that runs out of time', () => {
       response.end();
     });
     const head = await steps.createBatch({ inputFileUrl: url });
-    const handedOver = await fetchFor(head, { remainingMs: () => 1 });
+    const handedOver = await fetchFor(head, unwatched());
     expect(handedOver.next).toBe('fetch');
     expect((await fetchFor(head, { checkpoint: handedOver.checkpoint })).next).toBe('validate');
     expect(await fetched(head)).toBe(whole.toString());
@@ -314,7 +317,7 @@ describe('an invocation that runs out of time', () => {
   it('starts anew where what was copied is gone', async () => {
     const url = await serve(ranged(body));
     const head = await steps.createBatch({ inputFileUrl: url });
-    const { checkpoint } = await fetchFor(head, { remainingMs: () => 1 });
+    const { checkpoint } = await fetchFor(head, unwatched());
     expect(checkpoint).toBeDefined();
     await steps.deps.files.delete([checkpoint ?? '']);
     expect((await fetchFor(head, { checkpoint })).next).toBe('validate');
@@ -325,7 +328,7 @@ describe('an invocation that runs out of time', () => {
     let answer = ranged(body);
     const url = await serve((request, response) => answer(request, response));
     const head = await steps.createBatch({ inputFileUrl: url });
-    const { checkpoint } = await fetchFor(head, { remainingMs: () => 1 });
+    const { checkpoint } = await fetchFor(head, unwatched());
     answer = ranged(body, { etag: '"v2"' });
     await expectRejected(head, 'input_file_changed', /changed/, { checkpoint });
   });
@@ -333,7 +336,7 @@ describe('an invocation that runs out of time', () => {
   it('says so where the source cannot be gone on with', async () => {
     const url = await serve((_request, response) => response.end(body));
     const head = await steps.createBatch({ inputFileUrl: url });
-    await expectRejected(head, 'input_file_unreachable', /in the time there is/, { remainingMs: () => 1 });
+    await expectRejected(head, 'input_file_unreachable', /in the time there is/, unwatched());
   });
 });
 

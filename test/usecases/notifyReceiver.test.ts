@@ -5,6 +5,7 @@ import { createReceiver } from '../../shared/adapters/net/receiver.ts';
 import type { BatchHead } from '../../shared/domain/batch.ts';
 import { notifyReceiver } from '../../shared/usecases/notifyReceiver.ts';
 import { type BatchWorld, createTestBatch, headOf, startBatchWorld } from '../support/batchWorld.ts';
+import { recordedLog } from '../support/recordedLog.ts';
 import { startWebServer, type WebServer } from '../support/webServer.ts';
 
 type Received = { headers: Record<string, string>; body: string };
@@ -46,16 +47,13 @@ async function ended(): Promise<BatchHead> {
 }
 
 const receivers = createReceiver({ allowPrivateNetworks: true });
-const notify = (head: BatchHead, notification = 1) =>
-  notifyReceiver(
-    { ...world, receivers },
-    {
-      version: 1,
-      projectId: head.projectId,
-      batchId: head.batchId,
-      notification,
-    },
-  );
+const step = ({ projectId, batchId }: BatchHead, notification: number) => ({
+  version: 1 as const,
+  projectId,
+  batchId,
+  notification,
+});
+const notify = (head: BatchHead, notification = 1) => notifyReceiver({ ...world, receivers }, step(head, notification));
 const isDue = async (head: BatchHead) =>
   (await world.batches.listDue(Number.MAX_SAFE_INTEGER, 1_000)).some(({ batchId }) => batchId === head.batchId);
 
@@ -131,6 +129,21 @@ describe('a notification', () => {
       attempts: 1,
       lastError: 'The receiver could not be reached: the connection was refused.',
     });
+  });
+
+  test.each([200, 302, 400, 503])('that is answered %i leaves nothing of the answer but its status', async (status) => {
+    const head = await ended();
+    const said = 'SAID-BY-THE-RECEIVER';
+    answer = (response) =>
+      response
+        .writeHead(status, said, { 'x-said': said, location: `https://127.0.0.1/${said}`, 'set-cookie': `a=${said}` })
+        .end(JSON.stringify({ said, padding: said.repeat(10_000) }));
+    const log = recordedLog();
+    await notifyReceiver({ ...world, log, receivers }, step(head, 1));
+    const record = await headOf(world, head);
+    expect(record.delivery).toMatchObject({ attempts: 1, lastStatus: status });
+    expect(log.lines).toHaveLength(1);
+    expect(JSON.stringify([record, await world.batches.getDetail(head.batchId), log.lines])).not.toContain(said);
   });
 
   test('is not sent twice, by an execution that came too late, or for a batch that has not ended', async () => {

@@ -2,6 +2,7 @@ import dns from 'node:dns';
 import type { LookupFunction } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import { Agent, buildConnector } from 'undici';
+import { isBlockedPort } from '../../domain/blockedPorts.ts';
 import { addressLiteral, isLocalhost, isPublicAddress } from '../../domain/publicAddress.ts';
 
 /**
@@ -29,7 +30,8 @@ export class TargetRefused extends Error {
 
 /**
  * Parses the URL and refuses what can be seen without resolving: other schemes, credentials, literals that are not
- * public. The WHATWG parser has already made `0x7f.1`, `2130706433`, `127.1` and `127.0.0.1.` into `127.0.0.1`.
+ * public, ports of other protocols. The WHATWG parser has already made `0x7f.1`, `2130706433`, `127.1` and `127.0.0.1.`
+ * into `127.0.0.1`.
  */
 export function parseTarget(text: string, options: GuardOptions): URL {
   if (!URL.canParse(text)) throw new TargetRefused('The URL cannot be parsed.');
@@ -41,7 +43,9 @@ export function parseTarget(text: string, options: GuardOptions): URL {
   if (url.username !== '' || url.password !== '') throw new TargetRefused('The URL must not hold credentials.');
   const literal = addressLiteral(url.hostname);
   if (literal !== undefined && !allows(options, literal)) throw new TargetRefused(notPublic(url.hostname));
-  if (!options.allowPrivateNetworks && isLocalhost(url.hostname)) throw new TargetRefused(notPublic(url.hostname));
+  if (options.allowPrivateNetworks) return url;
+  if (isLocalhost(url.hostname)) throw new TargetRefused(notPublic(url.hostname));
+  if (isBlockedPort(url)) throw new TargetRefused(`The port ${url.port} belongs to another protocol than HTTP.`);
   return url;
 }
 

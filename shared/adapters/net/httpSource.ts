@@ -60,17 +60,13 @@ async function follow(
   agent: Agent,
   first: string,
   range: Range,
-  options: Pick<InputSourceOptions, 'maxRedirects'> & GuardOptions,
+  options: Pick<InputSourceOptions, 'idleTimeoutMs' | 'maxRedirects'> & GuardOptions,
 ): Promise<Answer> {
   let url = parseTarget(first, options);
   for (let hops = 0; hops <= options.maxRedirects; hops++) {
-    const { statusCode, headers, body } = await request(url, {
-      dispatcher: agent,
-      method: 'GET',
-      headers: requestHeaders(range),
-      reset: true,
-      ...signalOf(range),
-    });
+    const { statusCode, headers, body } = await withinMs(options.idleTimeoutMs, range.signal, (signal) =>
+      request(url, { dispatcher: agent, method: 'GET', headers: requestHeaders(range), reset: true, signal }),
+    );
     const location = headers.location;
     if (!REDIRECTS.has(statusCode) || typeof location !== 'string') return { status: statusCode, headers, body };
     discard(body);
@@ -83,6 +79,22 @@ async function follow(
     'input_file_unreachable',
     `${name(first)} redirects more than ${options.maxRedirects} times.`,
   );
+}
+
+/** Bounds the wait for a head as a whole: undici's own clock starts again with each 1xx answer. */
+async function withinMs<T>(ms: number, outer: AbortSignal | undefined, work: (signal: AbortSignal) => Promise<T>) {
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(new HeadTimeout()), ms);
+  try {
+    return await work(outer ? AbortSignal.any([outer, late.signal]) : late.signal);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Named as `AbortSignal.timeout` names its own. */
+class HeadTimeout extends Error {
+  override readonly name = 'TimeoutError';
 }
 
 function requestHeaders({ start = 0, ifRange }: Range): Record<string, string> {

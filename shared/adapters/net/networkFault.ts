@@ -8,6 +8,7 @@ export function describeNetworkFault(error: unknown): string {
   if (code !== undefined) {
     const known = FAULTS[code];
     if (known) return known;
+    if (HANDSHAKE.test(code)) return 'the TLS handshake failed';
     if (CERTIFICATE.test(code)) return 'its TLS certificate is not valid';
   }
   if (error instanceof errors.HTTPParserError) return 'it does not answer in HTTP';
@@ -30,8 +31,8 @@ const FAULTS: Record<string, string> = {
   UND_ERR_HEADERS_TIMEOUT: 'timed out',
   UND_ERR_BODY_TIMEOUT: 'it stopped sending',
   UND_ERR_HEADERS_OVERFLOW: 'its answer has too large a head',
-  EPROTO: 'the TLS handshake failed',
 };
+const HANDSHAKE = /^(EPROTO|ERR_SSL_\w+)$/;
 const CERTIFICATE = /CERT|SELF_SIGNED|UNABLE_TO_|ERR_TLS/;
 
 /** The code of the error, or of the first of those it stands for (Node tries a host's addresses in turn). */

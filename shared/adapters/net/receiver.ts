@@ -13,14 +13,18 @@ export function createReceiver(options: GuardOptions): Receiver {
     async post(url, { headers, body, timeoutMs }): Promise<ReceiverAnswer> {
       const deadline = AbortSignal.timeout(timeoutMs);
       // An agent a call: hours lie between calls to one receiver, and nothing may stay open in a frozen sandbox.
+      // undici looks at the deadline once it is connected; until then its own clock runs, for a second longer at most.
       const agent = createGuardedAgent(options, { connectMs: timeoutMs, headMs: timeoutMs, bodyMs: timeoutMs });
       try {
         const target = parseTarget(url, options);
-        const answer = await Promise.race([
-          request(target, { dispatcher: agent, method: 'POST', headers, body, signal: deadline, reset: true }),
-          // undici looks at the signal once it is connected; the race also ends a slow lookup or handshake in time.
-          rejectWhenAborted(deadline),
-        ]);
+        const answer = await request(target, {
+          dispatcher: agent,
+          method: 'POST',
+          headers,
+          body,
+          signal: deadline,
+          reset: true,
+        });
         const retryAfter = answer.headers['retry-after'];
         const retryAfterMs = parseRetryAfter(Array.isArray(retryAfter) ? retryAfter[0] : retryAfter, Date.now());
         await drain(answer.body);
@@ -49,10 +53,4 @@ async function drain(body: AsyncIterable<Uint8Array>): Promise<void> {
     // The status has been received and is all that counts; a body that breaks off or dribbles changes nothing.
     if (!(error instanceof Error)) throw error;
   }
-}
-
-function rejectWhenAborted(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-  });
 }

@@ -1,5 +1,6 @@
 import { GetObjectCommand, type GetObjectCommandOutput, S3ServiceException } from '@aws-sdk/client-s3';
 import { InputRejected } from '../../domain/errors.ts';
+import { hasDotSegment } from '../../domain/objectKeys.ts';
 import type { InputSource } from '../../ports.ts';
 import type { InputSourceOptions } from './inputSourceOptions.ts';
 import { describeNetworkFault } from './networkFault.ts';
@@ -19,6 +20,9 @@ export function createS3Source(
       }
       if (!options.inputBuckets.includes(bucket)) {
         throw new InputRejected('input_file_forbidden', `The bucket ${bucket} is not one that input may come from.`);
+      }
+      if (hasDotSegment(key)) {
+        throw new InputRejected('input_file_forbidden', 'The key of the input file has a segment "." or "..".');
       }
       const stalled = new AbortController();
       const abortSignal = signal ? AbortSignal.any([signal, stalled.signal]) : stalled.signal;

@@ -5,11 +5,15 @@ import type { Settings } from '../../contract/settings.ts';
 import type { Ports } from '../../ports.ts';
 import { metered } from '../metering.ts';
 
-export function sourcePorts({ allowPrivateNetworks, inputBuckets, fetch }: Settings): Pick<Ports, 'sources'> {
+export function sourcePorts(
+  { allowPrivateNetworks, inputBuckets, fetch }: Settings,
+  dataBucket: string,
+): Pick<Ports, 'sources'> {
   return {
     sources: createInputSource({
       allowPrivateNetworks,
-      inputBuckets,
+      // All projects' files lie in the product's own bucket: `s3://` never opens it, whatever the stage's list says.
+      inputBuckets: inputBuckets.filter((name) => name !== dataBucket),
       s3Client: metered('s3', createS3Client()),
       idleTimeoutMs: fetch.idleTimeoutSeconds * 1000,
       maxRedirects: fetch.maxRedirects,

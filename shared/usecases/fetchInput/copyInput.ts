@@ -4,7 +4,7 @@ import { InputRejected } from '../../domain/errors.ts';
 import { objectKeys } from '../../domain/objectKeys.ts';
 import type { FileUpload, Invocation, Ports, UploadState } from '../../ports.ts';
 import { saveCheckpoint } from './fetchCheckpoint.ts';
-import { Interrupted } from './stopWatch.ts';
+import { Interrupted, isOutOfTime } from './stopWatch.ts';
 
 /** One attempt's copy of the input, and how far the invocation that makes it may go. */
 export type Copy = {
@@ -12,7 +12,9 @@ export type Copy = {
   ref: BatchRef;
   attempt: number;
   invocation: Invocation;
-  /** Aborted with `Interrupted` once the batch is to stop. */
+  /** When the invocation began. */
+  startedAt: number;
+  /** Aborted with `Interrupted` once the batch is to stop, or time is up. */
   signal: AbortSignal;
 };
 
@@ -37,7 +39,8 @@ export async function copyInput(
     contentType: 'application/jsonl',
     ...(resumable?.upload ? { resume: resumable.upload } : {}),
   });
-  let offset = resumable?.offset ?? 0;
+  const from = resumable?.offset ?? 0;
+  let offset = from;
   try {
     for await (const chunk of chunks) {
       offset += chunk.length;
@@ -47,7 +50,8 @@ export async function copyInput(
     const { bytes, etag } = await upload.complete();
     return { kind: 'fetched', input: { key, bytes, etag } };
   } catch (error) {
-    if (error instanceof Interrupted && error.why === 'time' && resumable) {
+    const tooSlow = tooSlowToGoOn(copy, offset - from);
+    if (error instanceof Interrupted && error.why === 'time' && resumable && !tooSlow) {
       const { etag, bytes } = resumable;
       const checkpoint = objectKeys.checkpoint(ref, attempt, 'fetch');
       await saveCheckpoint(deps.files, checkpoint, { etag, bytes, offset, upload: await upload.suspend() });
@@ -56,11 +60,22 @@ export async function copyInput(
     await abandon(copy, upload);
     if (!(error instanceof Interrupted)) throw error;
     if (error.why === 'stop') return { kind: 'stopped' };
+    if (tooSlow) throw tooSlow;
     throw new InputRejected(
       'input_file_unreachable',
       `The input file could not be read in the time there is: ${offset} bytes were. It cannot be gone on with later, since it is gzip or its server serves no ranges with an ETag.`,
     );
   }
+}
+
+function tooSlowToGoOn({ deps, startedAt }: Copy, bytes: number): InputRejected | undefined {
+  const { minBytesPerSecond } = deps.settings.fetch;
+  const seconds = (deps.clock.now() - startedAt) / 1000;
+  if (bytes >= seconds * minBytesPerSecond) return undefined;
+  return new InputRejected(
+    'input_file_unreachable',
+    `The input file comes too slowly: ${bytes} bytes in ${Math.round(seconds)} s, and at least ${minBytesPerSecond} a second are needed.`,
+  );
 }
 
 /** What went wrong before matters more than parts left over, which the bucket's lifecycle rule deletes. */
@@ -79,15 +94,20 @@ export function refuseOver(limit: number, bytes: number): void {
     throw new InputRejected('file_too_large', `The input file has more than the ${limit} bytes that are allowed.`);
 }
 
-/** Looks at the clock and the signal at every chunk, before any unpacking: a source that drips is seen, too. */
+/**
+ * Looks at the clock, the signal and the size at every chunk, before any unpacking: a source that drips is seen, too, and
+ * so is one whose gzip unpacks to nothing for ever.
+ */
 export async function* interruptible(
   { deps, invocation, signal }: Copy,
   chunks: AsyncIterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  const reserveMs = deps.settings.fetch.reserveSeconds * 1000;
+  let bytes = 0;
   for await (const chunk of chunks) {
+    bytes += chunk.length;
+    refuseOver(deps.settings.limits.inputBytes, bytes);
     yield chunk;
     signal.throwIfAborted();
-    if (invocation.remainingMs() < reserveMs) throw new Interrupted('time');
+    if (isOutOfTime(deps.settings, invocation)) throw new Interrupted('time');
   }
 }

@@ -1,4 +1,5 @@
-import type { Ports } from '../../ports.ts';
+import type { Settings } from '../../contract/settings.ts';
+import type { Invocation, Ports } from '../../ports.ts';
 import { mustStop } from '../enterInputStep.ts';
 
 /** Out of time, or told to stop. */
@@ -11,20 +12,28 @@ export class Interrupted extends Error {
   }
 }
 
+/** True once the invocation has no more time than it needs to hand over. */
+export function isOutOfTime({ fetch }: Settings, invocation: Invocation): boolean {
+  return invocation.remainingMs() < fetch.reserveSeconds * 1000;
+}
+
 /**
- * Looks at the control record every `everyMs` until `end`. Once the batch is to stop the signal is aborted with
- * `Interrupted`, so that a source which is silent, or for which a reconnection waits, is left as well as one that drips.
+ * Looks at the clock and the control record every few seconds until `end`. Once there is no more time or the batch is to
+ * stop, the signal is aborted with `Interrupted`, so that a source which is silent, redirects at its leisure, or for
+ * which a reconnection waits, is left as well as one that drips.
  */
 export function watchStop(
-  deps: Pick<Ports, 'controls' | 'clock' | 'log'>,
+  deps: Pick<Ports, 'controls' | 'clock' | 'log'> & { settings: Settings },
   batchId: string,
-  everyMs: number,
+  invocation: Invocation,
 ): { signal: AbortSignal; end(): void } {
+  const everyMs = deps.settings.worker.controlEverySeconds * 1000;
   const stop = new AbortController();
   const over = new AbortController();
   async function watch(): Promise<void> {
     for (;;) {
       await deps.clock.sleep(everyMs, over.signal);
+      if (isOutOfTime(deps.settings, invocation)) return stop.abort(new Interrupted('time'));
       // The next look is near: a table that does not answer this one fails no fetch.
       const isStopped = await mustStop(deps, batchId).catch((error: unknown) => {
         deps.log.warn('control not read', { batchId, error: error instanceof Error ? error.name : typeof error });

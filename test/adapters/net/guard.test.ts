@@ -1,166 +1,190 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { execFile } from 'node:child_process';
+import { setImmediate } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { GuardOptions } from '../../../shared/adapters/net/guard.ts';
-import { createHttpSource } from '../../../shared/adapters/net/httpSource.ts';
+import { createInputSource } from '../../../shared/adapters/net/inputSource.ts';
 import { createReceiver } from '../../../shared/adapters/net/receiver.ts';
+import { createS3Client } from '../../../shared/adapters/s3/client.ts';
 import { isPublicAddress } from '../../../shared/domain/publicAddress.ts';
+import { watchConnectionAttempts } from '../../support/connectionAttempts.ts';
+import { type Listeners, startListeners } from '../../support/listeners.ts';
 import { startWebServer, TEST_CA, type WebServer } from '../../support/webServer.ts';
 
-const GUARDED: GuardOptions = { allowPrivateNetworks: false };
+const s3Client = createS3Client({ region: 'us-east-1', credentials: { accessKeyId: 'a', secretAccessKey: 'b' } });
+const sourceOptions = { inputBuckets: [], s3Client, idleTimeoutMs: 5_000, maxRedirects: 5, pausesMs: [] };
+const GUARDED: GuardOptions = { allowPrivateNetworks: false, ca: TEST_CA };
 
-/** What a name in the table resolves to. */
-const NAMES: Record<string, string[]> = {
-  'internal.test': ['127.0.0.1'],
-  'mixed.test': ['8.8.8.8', '127.0.0.1'],
-  'six.test': ['::1'],
-  'mapped.test': ['::ffff:127.0.0.1'],
-  'metadata.test': ['169.254.169.254'],
-};
-const resolve = async (hostname: string) =>
-  (NAMES[hostname.replace(/\.$/, '')] ?? []).map((address) => ({ address, family: address.includes(':') ? 6 : 4 }));
-
-let http: WebServer;
-let six: WebServer | undefined;
-let https: WebServer;
-
+let listeners: Listeners;
+let attempted: ReturnType<typeof watchConnectionAttempts>;
 beforeAll(async () => {
-  http = await startWebServer((_, response) => response.end('secret'), { host: '0.0.0.0' });
-  https = await startWebServer((_, response) => response.end('secret'), { tls: true });
-  six = await startWebServer((_, response) => response.end('secret'), { host: '::1' }).catch(() => undefined);
+  listeners = await startListeners();
 });
-afterAll(() => Promise.all([http.close(), https.close(), six?.close()]));
-
-const TARGETS = [
-  'http://127.0.0.1:PORT/',
-  'https://127.0.0.1:PORT/',
-  'https://127.0.0.1.:PORT/',
-  'https://127.1:PORT/',
-  'https://0x7f.1:PORT/',
-  'https://0x7f000001:PORT/',
-  'https://0177.0.0.1:PORT/',
-  'https://2130706433:PORT/',
-  'https://127.0.0.2:PORT/',
-  'https://0.0.0.0:PORT/',
-  'https://0:PORT/',
-  'https://%31%32%37.0.0.1:PORT/',
-  'https://①②⑦.0.0.1:PORT/',
-  'https://localhost:PORT/',
-  'https://localhost.:PORT/',
-  'https://[::1]:PORT/',
-  'https://[::]:PORT/',
-  'https://[::ffff:127.0.0.1]:PORT/',
-  'https://[::ffff:7f00:1]:PORT/',
-  'https://[64:ff9b::7f00:1]:PORT/',
-  'https://[2002:7f00:1::]:PORT/',
-  'https://[fe80::1]:PORT/',
-  'https://[fc00::1]:PORT/',
-  'https://10.0.0.1:PORT/',
-  'https://169.254.169.254:PORT/latest/meta-data/',
-  'https://user:secret@internal.test:PORT/',
-  'https://internal.test:PORT/',
-  'https://internal.test.:PORT/',
-  'https://mixed.test:PORT/',
-  'https://six.test:PORT/',
-  'https://mapped.test:PORT/',
-  'https://metadata.test:PORT/',
-  'http://internal.test:PORT/',
-  'ftp://127.0.0.1:PORT/',
-  'file:///etc/passwd',
-  'data:text/plain,hello',
-  'not a url',
-];
-
-describe('a target that is not public is refused and never connected to', () => {
-  test.each(TARGETS)('%s', async (template) => {
-    for (const server of [http, https, six]) {
-      if (!server) continue;
-      const url = template.replace('PORT', String(server.port));
-      const local = /localhost/.test(url);
-      const options: GuardOptions = { ...GUARDED, ca: TEST_CA, ...(local ? {} : { resolve }) };
-      const answer = await createReceiver(options).post(url, { headers: {}, body: '{}', timeoutMs: 5_000 });
-      expect(answer).toMatchObject({ kind: 'unreachable' });
-      const source = createHttpSource({ ...sourceOptions, ...options });
-      await expect(source.open(url)).rejects.toMatchObject({ code: 'input_file_forbidden' });
-    }
-    expect(http.connections + https.connections + (six?.connections ?? 0)).toBe(0);
-  });
+afterAll(() => listeners.close());
+beforeEach(() => {
+  attempted = watchConnectionAttempts();
 });
+afterEach(() => attempted.stop());
 
-const sourceOptions = {
-  allowPrivateNetworks: false,
-  idleTimeoutMs: 5_000,
-  maxRedirects: 5,
-  pausesMs: [],
-};
+/** What counts for public below: one address of the machine itself, and what is. */
+const PUBLIC = '127.0.0.9';
+const isAllowed = (address: string) => address === PUBLIC || isPublicAddress(address);
+const resolveTo =
+  (...addresses: string[]) =>
+  async () =>
+    addresses.map((address) => ({ address, family: address.includes(':') ? 6 : 4 }));
 
-describe('where a target is public', () => {
-  // The tests' own notion of public: 127.0.0.1 is, 127.0.0.2 is not.
-  const options: GuardOptions = {
-    allowPrivateNetworks: false,
-    isAllowed: (address) => address === '127.0.0.1',
-    ca: TEST_CA,
-  };
-  const always = (address: string) => async () => [{ address, family: 4 }];
-
-  test('the name is kept for TLS and Host while the checked address is connected to', async () => {
-    const seen: (string | undefined)[] = [];
-    const server = await startWebServer(
+describe('a name that is public when it is checked', () => {
+  let front: WebServer;
+  const seen: string[] = [];
+  beforeAll(async () => {
+    front = await startWebServer(
       (request, response) => {
-        seen.push(request.headers.host);
-        response.end();
+        seen.push(`${request.headers.host} ${request.headers.connection}`);
+        response.writeHead(200, { connection: 'keep-alive' }).end('{}');
       },
-      { tls: true },
+      { tls: true, host: PUBLIC },
     );
-    const receiver = createReceiver({ ...options, resolve: always('127.0.0.1') });
-    const post = (host: string) =>
-      receiver.post(`https://${host}:${server.port}/`, { headers: {}, body: '{}', timeoutMs: 5_000 });
-    expect(await post('files.test')).toEqual({ kind: 'answered', status: 200 });
-    expect(seen).toEqual([`files.test:${server.port}`]);
-    expect(await post('other.test')).toEqual({ kind: 'unreachable', reason: 'its TLS certificate is not valid' });
-    await server.close();
   });
-
-  test('a name that changes after its check is checked again at its next connection', async () => {
-    const server = await startWebServer((_, response) => response.end(), { tls: true });
-    const inner = await startWebServer((_, response) => response.end('secret'), { tls: true, host: '127.0.0.2' });
-    const answers = ['127.0.0.1', '127.0.0.2'];
-    const source = createHttpSource({
-      ...sourceOptions,
-      ...options,
-      resolve: async () => [{ address: answers.shift() ?? '127.0.0.2', family: 4 }],
-    });
-    const url = `https://files.test:${server.port}/`;
+  afterAll(() => front.close());
+  beforeEach(() => {
+    seen.length = 0;
+  });
+  const urlAt = (port: number) => `https://files.test:${port}/`;
+  const read = async (source: ReturnType<typeof createInputSource>, url: string) => {
     const opened = await source.open(url);
     for await (const _ of opened.body);
-    await expect(source.open(url)).rejects.toMatchObject({ code: 'input_file_forbidden' });
-    await expect(source.open(`https://files.test:${inner.port}/`)).rejects.toMatchObject({
-      code: 'input_file_forbidden',
+  };
+
+  test('and private a moment later is asked for once a connection, and nothing but its answer is connected to', async () => {
+    const answers: string[] = [];
+    const options = {
+      ...GUARDED,
+      isAllowed,
+      resolve: async () => resolveTo(answers.shift() ?? '127.0.0.1')(),
+    };
+    const source = createInputSource({ ...sourceOptions, ...options });
+    answers.push(PUBLIC);
+    await read(source, urlAt(front.port));
+    // Its next connection is a new one, and asks again.
+    await expect(read(source, urlAt(front.port))).rejects.toMatchObject({ code: 'input_file_forbidden' });
+    answers.push(PUBLIC);
+    const post = () => createReceiver(options).post(urlAt(front.port), { headers: {}, body: '{}', timeoutMs: 5_000 });
+    expect(await post()).toEqual({ kind: 'answered', status: 200 });
+    expect(await post()).toMatchObject({ kind: 'unreachable' });
+    expect(attempted.attempts).toEqual([`${PUBLIC}:${front.port}`, `${PUBLIC}:${front.port}`]);
+    expect(listeners.connections).toBe(0);
+  });
+
+  test('has its own connection and its own Host, though two names share an address and a server keeps it open', async () => {
+    const source = createInputSource({ ...sourceOptions, ...GUARDED, isAllowed, resolve: resolveTo(PUBLIC) });
+    const before = front.connections;
+    await read(source, urlAt(front.port));
+    await read(source, urlAt(front.port));
+    await expect(read(source, `https://other.test:${front.port}/`)).rejects.toThrow('certificate');
+    expect(front.connections - before).toBe(3);
+    expect(seen).toEqual([`files.test:${front.port} close`, `files.test:${front.port} close`]);
+  });
+
+  test('is tried at one checked address after the other, and at no other', async () => {
+    const source = createInputSource({
+      ...sourceOptions,
+      ...GUARDED,
+      isAllowed: (address) => address.startsWith('127.0.0.'),
+      resolve: resolveTo('127.0.0.8', PUBLIC),
     });
-    expect(inner.connections).toBe(0);
-    await Promise.all([server.close(), inner.close()]);
+    await read(source, urlAt(front.port));
+    expect(attempted.attempts).toEqual([`127.0.0.8:${front.port}`, `${PUBLIC}:${front.port}`]);
+  });
+
+  test('is not tried at all where one of its addresses is private', async () => {
+    const source = createInputSource({
+      ...sourceOptions,
+      ...GUARDED,
+      isAllowed,
+      resolve: resolveTo(PUBLIC, '127.0.0.1', '::1'),
+    });
+    await expect(read(source, urlAt(front.port))).rejects.toMatchObject({ code: 'input_file_forbidden' });
+    expect(attempted.attempts).toEqual([]);
+  });
+});
+
+describe('a name whose resolver', () => {
+  const slowly = (answer: Promise<{ address: string; family: number }[]>) => ({
+    ...GUARDED,
+    isAllowed,
+    resolve: () => answer,
+  });
+  const outcomes = async (options: GuardOptions) => {
+    const url = `https://files.test:${listeners.port}/?token=SECRET`;
+    const source = createInputSource({ ...sourceOptions, ...options, idleTimeoutMs: 200 });
+    const error: unknown = await source.open(url).catch((thrown: unknown) => thrown);
+    return [error, await createReceiver(options).post(url, { headers: {}, body: '{}', timeoutMs: 200 })];
+  };
+
+  test('never answers is given up in time, and what it answers later is not connected to', async () => {
+    const late = Promise.withResolvers<{ address: string; family: number }[]>();
+    expect(await outcomes(slowly(late.promise))).toEqual([
+      expect.objectContaining({ code: 'input_file_unreachable', message: expect.stringContaining('timed out') }),
+      { kind: 'unreachable', reason: 'timed out' },
+    ]);
+    late.resolve([{ address: PUBLIC, family: 4 }]);
+    await setImmediate();
+    expect(attempted.attempts).toEqual([]);
   });
 
   test.each([
-    ['another address', (port: number) => `https://127.0.0.2:${port}/`],
-    ['a name that resolves to one', (port: number) => `https://inner.test:${port}/`],
-    ['plain http', (port: number) => `http://files.test:${port}/`],
-    ['a file', () => 'file:///etc/passwd'],
-    ['credentials', (port: number) => `https://a:b@files.test:${port}/`],
-  ])('a redirect to %s is refused', async (_, location) => {
-    const inner = await startWebServer((_, response) => response.end('secret'), { host: '127.0.0.2' });
-    const server = await startWebServer(
-      (_, response) => response.writeHead(302, { location: location(inner.port) }).end(),
-      { tls: true },
+    ['answers no address', []],
+    [
+      'answers what is no address',
+      [
+        { address: 'internal', family: 4 },
+        { address: '', family: 0 },
+      ],
+    ],
+    ['answers a number', [{ address: '2130706433', family: 4 }]],
+  ])('%s is not connected to', async (_, answer) => {
+    const [error, told] = await outcomes(slowly(Promise.resolve(answer)));
+    expect(error).toMatchObject({ name: 'InputRejected' });
+    expect(told).toMatchObject({ kind: 'unreachable' });
+    expect(attempted.attempts).toEqual([]);
+  });
+});
+
+describe('a proxy that the environment names', () => {
+  const CHILD = `
+    import { createInputSource } from ${JSON.stringify(new URL('../../../shared/adapters/net/inputSource.ts', import.meta.url))};
+    import { createReceiver } from ${JSON.stringify(new URL('../../../shared/adapters/net/receiver.ts', import.meta.url))};
+    const [url, ca] = process.argv.slice(1);
+    const resolve = async () => [{ address: '${PUBLIC}', family: 4 }];
+    const options = { allowPrivateNetworks: false, isAllowed: (address) => address === '${PUBLIC}', resolve, ca };
+    const answer = await createReceiver(options).post(url, { headers: {}, body: '{}', timeoutMs: 60_000 });
+    const source = createInputSource({ ...options, inputBuckets: [], idleTimeoutMs: 60_000, maxRedirects: 1, pausesMs: [] });
+    let read = '';
+    for await (const chunk of (await source.open(url)).body) read += Buffer.from(chunk).toString();
+    console.log(JSON.stringify({ answer, read }));
+    process.exit();
+  `;
+
+  test('carries nothing: what goes through it would be connected to by somebody who checks nothing', async () => {
+    const front = await startWebServer((_, response) => response.end('file'), { tls: true, host: PUBLIC });
+    const proxy = `http://127.0.0.1:${listeners.port}`;
+    const names = ['HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY', 'GLOBAL_AGENT_HTTP_PROXY'];
+    const { stdout } = await promisify(execFile)(
+      process.execPath,
+      ['--input-type=module', '--eval', CHILD, `https://files.test:${front.port}/`, TEST_CA],
+      {
+        env: {
+          ...Object.fromEntries(names.flatMap((name) => [name, name.toLowerCase()]).map((name) => [name, proxy])),
+          NODE_USE_ENV_PROXY: '1',
+          NO_PROXY: '',
+        },
+      },
     );
-    const source = createHttpSource({
-      ...sourceOptions,
-      ...options,
-      resolve: async (name) => [{ address: name === 'inner.test' ? '127.0.0.2' : '127.0.0.1', family: 4 }],
-    });
-    await expect(source.open(`https://files.test:${server.port}/`)).rejects.toMatchObject({
-      code: 'input_file_forbidden',
-    });
-    expect(inner.connections).toBe(0);
-    await Promise.all([server.close(), inner.close()]);
+    expect(JSON.parse(stdout)).toEqual({ answer: { kind: 'answered', status: 200 }, read: 'file' });
+    expect(front.connections).toBe(2);
+    expect(listeners.connections).toBe(0);
+    await front.close();
   });
 });
 

@@ -2,6 +2,9 @@ import { PutObjectCommand } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createInputSource } from '../../../shared/adapters/net/inputSource.ts';
 import { createS3Client } from '../../../shared/adapters/s3/client.ts';
+import { createBatchBody } from '../../../shared/contract/batchRequests.ts';
+import { SettingsSchema } from '../../../shared/contract/settings.ts';
+import { sourcePorts } from '../../../shared/lambda/deps/network.ts';
 import type { InputSource } from '../../../shared/ports.ts';
 import { LOCAL_S3, type LocalS3, startLocalS3 } from '../../support/localS3.ts';
 import { startWebServer } from '../../support/webServer.ts';
@@ -67,6 +70,89 @@ describe('an input file in a bucket', () => {
     ['of another scheme', 'gopher://host/file', 'input_file_unreachable'],
   ])('%s is refused', async (_, url, code) => {
     await expect(source.open(url)).rejects.toMatchObject({ code });
+  });
+
+  describe('of a URL that means to lead elsewhere', () => {
+    const { bucket } = LOCAL_S3;
+    const FORBIDDEN = [
+      `s3://${bucket}@evil-bucket/key`,
+      `s3://evil-bucket@${bucket}/key`,
+      `s3://user:secret@${bucket}/key`,
+      `s3://${bucket.toUpperCase()}/key`,
+      `s3://${bucket}./key`,
+      `s3://.${bucket}/key`,
+      `s3://${bucket}:443/key`,
+      `s3://${bucket}?/key`,
+      `s3://${bucket}#/key`,
+      `s3://${bucket}%2f..%2fevil-bucket/key`,
+      `s3://${bucket}\\evil-bucket/key`,
+      `s3://${bucket} /key`,
+      's3://../evil-bucket/key',
+      's3://arn:aws:s3:us-east-1:123456789012:accesspoint:evil/key',
+      's3://arn:aws:s3:us-east-1:123456789012:accesspoint/evil/key',
+      's3://arn:aws:s3-object-lambda:us-east-1:123456789012:accesspoint/evil/key',
+      's3://arn:aws:s3-outposts:us-east-1:123456789012:outpost/op-1/accesspoint/evil/key',
+      's3://arn:aws:s3::123456789012:accesspoint:evil.mrap/key',
+      's3://https://evil.test/key',
+      `s3://${bucket}/../evil-bucket/key`,
+      `s3://${bucket}/a/../../evil-bucket/key`,
+      `s3://${bucket}/./key`,
+      `s3://${bucket}/..`,
+    ];
+    // Names of buckets like any: which may be read is for the stage's list to say, where they are read.
+    const OTHER_BUCKETS = [
+      `s3://${bucket}.evil.test/key`,
+      `s3://evil.${bucket}/key`,
+      `s3://${bucket}--x-s3/key`,
+      `s3://${bucket}-s3alias/key`,
+      's3://169.254.169.254/latest/meta-data',
+    ];
+    const MALFORMED = [`s3:${bucket}/key`, `s3:///${bucket}/key`, `s3://${bucket}/`, `s3:\\\\${bucket}\\key`, `s3://`];
+
+    test.each([
+      ...FORBIDDEN.map((url) => [url, 400, 'input_file_forbidden'] as const),
+      ...MALFORMED.map((url) => [url, 400, 'input_file_unreachable'] as const),
+      ...OTHER_BUCKETS.map((url) => [url, 201, 'input_file_forbidden'] as const),
+    ])('%j is created with %i, is %s, and S3 is not asked', async (url, created, code) => {
+      const server = await startWebServer((_, response) => response.end('secret'));
+      const client = createS3Client({ region: 'us-east-1', credentials: LOCAL_S3.credentials, endpoint: server.url });
+      await expect(createInputSource({ ...options, s3Client: client }).open(url)).rejects.toMatchObject({ code });
+      expect(server.connections).toBe(0);
+      client.destroy();
+      await server.close();
+      const fields = { name: 'a', type: 'COMPLETIONS', input_file_url: url, callback_url: 'https://files.test/' };
+      expect(createBatchBody({ allowPrivateNetworks: false }).safeParse(fields).success).toBe(created === 201);
+    });
+
+    test.each([
+      [301, 'PermanentRedirect'],
+      [307, 'TemporaryRedirect'],
+    ])('a %i of the storage is not followed', async (status, code) => {
+      const elsewhere = await startWebServer((_, response) => response.end('secret'));
+      const server = await startWebServer((_, response) =>
+        response
+          .writeHead(status, { location: `${elsewhere.url}/key`, 'x-amz-bucket-region': 'eu-west-1' })
+          .end(`<Error><Code>${code}</Code><Endpoint>127.0.0.1:${elsewhere.port}</Endpoint></Error>`),
+      );
+      const client = createS3Client({ region: 'us-east-1', credentials: LOCAL_S3.credentials, endpoint: server.url });
+      const redirected = createInputSource({ ...options, s3Client: client });
+      await expect(redirected.open(`s3://${bucket}/key`)).rejects.toMatchObject({
+        code: 'input_file_unreachable',
+        message: expect.stringContaining(`it answered ${status}`),
+      });
+      expect(server.connections).toBeGreaterThan(0);
+      expect(elsewhere.connections).toBe(0);
+      client.destroy();
+      await Promise.all([server.close(), elsewhere.close()]);
+    });
+  });
+
+  test("of the product's own bucket is refused, whatever the stage's list says", async () => {
+    const settings = SettingsSchema.parse({ inputBuckets: [LOCAL_S3.bucket, 'other-bucket'] });
+    const { sources } = sourcePorts(settings, LOCAL_S3.bucket);
+    await expect(sources.open(`s3://${LOCAL_S3.bucket}/uploads/another-project/file_1`)).rejects.toMatchObject({
+      code: 'input_file_forbidden',
+    });
   });
 
   test.each([
