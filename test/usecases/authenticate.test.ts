@@ -106,17 +106,36 @@ describe('a bearer token that is no API key', () => {
     const deps = { ...depsOn(), tokens };
     expect(await authenticate(deps, 'Bearer a.b.c')).toEqual({ projectId: 'acme', role: 'viewer' });
     await expect(authenticate(deps, 'Bearer a.b.d')).rejects.toMatchObject(unauthorized);
+    // One that calls itself an API key is none of the issuer's.
+    const verify = async () => ({ projectId: 'acme', role: 'viewer' as const });
+    await expect(authenticate({ ...deps, tokens: { verify } }, 'Bearer plai_a.b.c')).rejects.toMatchObject(
+      unauthorized,
+    );
+  });
+
+  it('that nothing can be said about is a fault of ours, not the caller’s', async () => {
+    const verify = () => Promise.reject(new Error('the issuer cannot be reached'));
+    const answer = authenticate({ ...depsOn(), tokens: { verify } }, 'Bearer a.b.c');
+    await expect(answer).rejects.toThrow('the issuer cannot be reached');
+    await expect(answer).rejects.not.toMatchObject({ code: 401 });
   });
 });
 
-describe('the operator', () => {
-  const operatorKey = { current: async () => 'the-operator-key' };
+describe('the operator', async () => {
+  const operatorKey = { accepted: async () => ['the-operator-key', 'the-key-before'] };
 
-  it('is known by the key', async () => {
-    await expect(authenticateOperator({ operatorKey }, 'the-operator-key')).resolves.toBeUndefined();
+  it.each(await operatorKey.accepted())('is known by %s', async (key) => {
+    await expect(authenticateOperator({ operatorKey }, key)).resolves.toBeUndefined();
   });
 
-  it.each([undefined, '', 'the-operator-ke', 'the-operator-key ', 'THE-OPERATOR-KEY'])('is not: %j', async (key) => {
+  it.each([
+    undefined,
+    '',
+    'the-operator-ke',
+    'the-operator-keythe-key-before',
+    'the-operator-key ',
+    'THE-OPERATOR-KEY',
+  ])('is not: %j', async (key) => {
     await expect(authenticateOperator({ operatorKey }, key)).rejects.toMatchObject(unauthorized);
   });
 });

@@ -1,4 +1,3 @@
-import { errors } from 'undici';
 import { TargetRefused } from './guard.ts';
 
 /** What went wrong on the way, in words for the client: never the URL, a path or a query. */
@@ -9,8 +8,10 @@ export function describeNetworkFault(error: unknown): string {
     const known = FAULTS[code];
     if (known) return known;
     if (CERTIFICATE.test(code)) return 'its TLS certificate is not valid';
+    if (code.startsWith('HPE_')) return 'it does not answer in HTTP';
   }
-  if (error instanceof errors.HTTPParserError) return 'it does not answer in HTTP';
+  // By name, so that undici is not in the bundle of who does without it.
+  if (error instanceof Error && error.name === 'HTTPParserError') return 'it does not answer in HTTP';
   if (error instanceof Error && (error.name === 'TimeoutError' || error.name === 'AbortError')) return 'timed out';
   return 'the connection failed';
 }
