@@ -18,7 +18,7 @@ export async function makeIssuerKey(alg: string, kid: string, options: { modulus
  * `answer` may be changed at any time.
  */
 export async function startTokenIssuer() {
-  const keys: Record<Algorithm, IssuerKey> = {
+  const keys: Record<Algorithm, IssuerKey> & { next?: IssuerKey } = {
     RS256: await makeIssuerKey('RS256', 'rsa-1'),
     ES256: await makeIssuerKey('ES256', 'ec-1'),
   };
