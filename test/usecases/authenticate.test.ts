@@ -5,7 +5,7 @@ import { createKey } from '../../shared/usecases/createKey.ts';
 import { listKeys } from '../../shared/usecases/listKeys.ts';
 import { revokeKey } from '../../shared/usecases/revokeKey.ts';
 import { NOON } from '../support/batchRecords.ts';
-import { startDynalite, type TestTable } from '../support/dynalite.ts';
+import { connectTo, startDynalite, type TestTable } from '../support/dynalite.ts';
 import { steadyClock } from '../support/steadyClock.ts';
 import { tablePortsOn } from '../support/tablePorts.ts';
 
@@ -60,6 +60,25 @@ describe('an API key', () => {
     deps.clock.advance(1000);
     expect(await revokeKey(deps, key.keyId)).toEqual(revoked);
     await expect(authenticate(deps, `Bearer ${secret}`)).rejects.toMatchObject(unauthorized);
+  });
+
+  it('is read anew for each request, and consistently: what is revoked is revoked at once', async () => {
+    const client = connectTo(table.endpoint);
+    const reads: unknown[] = [];
+    client.middlewareStack.add(
+      (next, { commandName }) =>
+        (args) => {
+          if (commandName === 'GetItemCommand') reads.push((args.input as { ConsistentRead?: boolean }).ConsistentRead);
+          return next(args);
+        },
+      { step: 'initialize', name: 'reads' },
+    );
+    const deps = { ...depsOn(), ...tablePortsOn({ ...table, client }) };
+    const { secret } = await createKey(deps, bodyOf());
+    reads.length = 0;
+    for (let request = 0; request < 3; request++) await authenticate(deps, `Bearer ${secret}`);
+    client.destroy();
+    expect(reads).toEqual([true, true, true]);
   });
 
   it('that is not there cannot be revoked', async () => {
