@@ -77,7 +77,15 @@ const BATCH = { name: 'b', type: 'COMPLETIONS', input_file_url: 's3://unlisted/i
 beforeAll(async () => {
   issuer = await startTokenIssuer();
   silent = await startWebServer(() => undefined);
-  run = await startTestRun({ settings: { ...TEST_SETTINGS, tokens: issuer.tokens, logLevel: 'INFO' } });
+  run = await startTestRun({
+    settings: {
+      ...TEST_SETTINGS,
+      tokens: issuer.tokens,
+      logLevel: 'INFO',
+      // So long does the batch hang in its validation that is there to be cancelled.
+      fetch: { idleTimeoutSeconds: 600 },
+    },
+  });
 });
 afterAll(async () => {
   await run?.close();
