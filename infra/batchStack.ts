@@ -36,6 +36,10 @@ export class BatchStack extends Stack {
     new CfnOutput(this, 'ReadOperatorKeyCommand', {
       value: `aws secretsmanager get-secret-value --secret-id ${secrets.operatorKey.secretArn} --query SecretString --output text --region ${this.region}`,
     });
+    // Through a pipe: what stands in arguments, other users of the machine can read, and the shell's history keeps.
+    new CfnOutput(this, 'RotateOperatorKeyCommand', {
+      value: `openssl rand -hex 32 | aws secretsmanager put-secret-value --secret-id ${secrets.operatorKey.secretArn} --secret-string file:///dev/stdin --region ${this.region}`,
+    });
     for (const [provider, secret] of Object.entries(secrets.modelKeys)) {
       new CfnOutput(this, `ModelKeySecretArn-${provider}`.replaceAll(/[^A-Za-z0-9]/g, ''), { value: secret.secretArn });
     }

@@ -468,9 +468,13 @@ export type Receiver = {
 
 /* ---------------------------------------------------------------- secrets */
 
-export type OperatorKey = { current(): Promise<string> };
+/** `accepted`: the key, and for a while after a rotation the one before it. */
+export type OperatorKey = { accepted(): Promise<readonly string[]> };
 
-/** Verifies a bearer token that is not an API key (a JWT). `undefined`: not valid, for whatever reason. */
+/**
+ * Verifies a bearer token that is not an API key (a JWT). `undefined`: not valid, for whatever reason. Throws where
+ * nothing can be said about it.
+ */
 export type TokenVerifier = { verify(token: string): Promise<{ projectId: string; role: Role } | undefined> };
 
 /* ---------------------------------------------------------------- */

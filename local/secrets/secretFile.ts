@@ -2,7 +2,10 @@ import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, wr
 import { join } from 'node:path';
 import * as z from 'zod';
 
-const KeptSecretSchema = z.object({ versionId: z.string(), value: z.string(), createdAt: z.number() });
+const VersionSchema = z.object({ versionId: z.string(), value: z.string(), createdAt: z.number() });
+export type SecretVersion = z.infer<typeof VersionSchema>;
+/** AWSCURRENT, and AWSPREVIOUS once another was put. */
+const KeptSecretSchema = VersionSchema.extend({ previous: VersionSchema.exactOptional() });
 const FileSchema = z.record(z.string(), KeptSecretSchema);
 export type KeptSecret = z.infer<typeof KeptSecretSchema>;
 

@@ -58,7 +58,7 @@ const MAX_URL = 8192;
  * protocols only where the deployment allows private networks, as the local run does. Names are not resolved here: what
  * they lead to is checked at each connection.
  */
-function webUrlProblem(value: string, allowPrivateNetworks: boolean): string | undefined {
+export function webUrlProblem(value: string, allowPrivateNetworks: boolean): string | undefined {
   const schemes = allowPrivateNetworks ? ['https', 'http'] : ['https'];
   const forms = schemes.map((scheme) => `${scheme}://…`).join(' or ');
   const url = /^https?:\/\//i.test(value) && URL.canParse(value) ? new URL(value) : undefined;

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { ROLES } from '../domain/roles.ts';
 import { apiOf, isOptional } from './api.ts';
 import { ErrorView } from './errorView.ts';
 import { type Route, type RouteName, routes } from './routes.ts';
@@ -79,11 +80,20 @@ export function openApi(settings: Settings, version: string): { openapi: string 
         ]),
       ),
       securitySchemes: {
-        project: { type: 'http', scheme: 'bearer', description: 'An API key (plai_…).' },
+        project: { type: 'http', scheme: 'bearer', description: describeTokens(settings) },
         operator: { type: 'apiKey', in: 'header', name: 'Users-Management-Key' },
       },
     },
   };
+}
+
+function describeTokens({ tokens }: Settings): string {
+  const key = 'An API key (plai_…)';
+  if (tokens === undefined) return `${key}.`;
+  return (
+    `${key}, or a token (JWT, RS256 or ES256) of ${tokens.issuer} for the audience ${tokens.audience}, with the ` +
+    `project's id in the claim ${tokens.projectClaim} and the role (${ROLES.join(', ')}) in ${tokens.roleClaim}.`
+  );
 }
 
 const ERROR_TEXTS = {

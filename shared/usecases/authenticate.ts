@@ -39,12 +39,16 @@ async function callerOf(
   return { projectId: key.projectId, role: key.role };
 }
 
-/** Passes if `presented` is the operator's key; else throws `unauthorized`. */
+/** Passes if `presented` is an accepted key of the operator's; else throws `unauthorized`. */
 export async function authenticateOperator(
   { operatorKey }: Pick<Ports, 'operatorKey'>,
   presented: string | undefined,
 ): Promise<void> {
-  if (presented !== undefined && isSame(presented, await operatorKey.current())) return;
+  if (presented !== undefined) {
+    // All of them, whether or not the first one matches.
+    const matches = (await operatorKey.accepted()).filter((accepted) => isSame(presented, accepted));
+    if (matches.length > 0) return;
+  }
   throw unauthorized('The Users-Management-Key is missing or wrong.');
 }
 

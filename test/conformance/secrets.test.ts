@@ -1,7 +1,12 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { GetSecretValueCommand, type SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import {
+  GetSecretValueCommand,
+  PutSecretValueCommand,
+  ResourceNotFoundException,
+  type SecretsManagerClient,
+} from '@aws-sdk/client-secrets-manager';
 import { mockClient } from 'aws-sdk-client-mock';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { AwsJsonServer } from '../../local/awsJson.ts';
@@ -23,7 +28,7 @@ describe('the secrets on Secrets Manager as the local run speaks it', () => {
     server = await startSecretsManager({
       dataDir,
       secrets: [
-        { arn: arnOf('operator'), name: 'operator', value: 'operator-key' },
+        { arn: arnOf('operator'), name: 'operator', generate: {} },
         { arn: arnOf('openai'), name: 'openai', value: 'model-key' },
         { arn: arnOf('empty'), name: 'empty' },
       ],
@@ -36,8 +41,27 @@ describe('the secrets on Secrets Manager as the local run speaks it', () => {
     await rm(dataDir, { recursive: true, force: true });
   });
 
-  test('the operator key is the text of its secret', async () => {
-    expect(await createOperatorKey({ client, secretArn: arnOf('operator') }).current()).toBe('operator-key');
+  /** What a function accepts that read the secret just now. */
+  const accepted = (now?: () => number) =>
+    createOperatorKey({ client, secretArn: arnOf('operator'), ...(now && { now }) }).accepted();
+  const rotate = (SecretString: string) =>
+    client.send(new PutSecretValueCommand({ SecretId: arnOf('operator'), SecretString }));
+
+  test('the operator key is the text of its secret, and the one before it for a day', async () => {
+    const [generated = ''] = await accepted();
+    expect(generated).toHaveLength(32);
+    await rotate('second\n');
+    expect(await accepted()).toEqual(['second', generated]);
+    expect(await accepted(() => Date.now() + DAY_MS - 60_000)).toEqual(['second', generated]);
+    expect(await accepted(() => Date.now() + DAY_MS)).toEqual(['second']);
+  });
+
+  test('an operator key that leaked is rotated out by doing it twice', async () => {
+    const [leaked] = await accepted();
+    await rotate('second');
+    await rotate('third');
+    expect(await accepted()).toEqual(['third', 'second']);
+    expect(await accepted()).not.toContain(leaked);
   });
 
   test('a model key is found by its provider; a provider without a secret has none', async () => {
@@ -49,9 +73,11 @@ describe('the secrets on Secrets Manager as the local run speaks it', () => {
 
   test('a secret without a value is an error, not an empty key', async () => {
     const key = createOperatorKey({ client, secretArn: arnOf('empty') });
-    await expect(key.current()).rejects.toMatchObject({ name: 'ResourceNotFoundException' });
+    await expect(key.accepted()).rejects.toMatchObject({ name: 'ResourceNotFoundException' });
   });
 });
+
+const DAY_MS = 24 * 3_600_000;
 
 describe('how often secrets are read', () => {
   const client = createSecretsClient({ region, credentials });
@@ -61,14 +87,38 @@ describe('how often secrets are read', () => {
   test('the operator key once a minute, however many ask', async () => {
     let now = 0;
     mock.on(GetSecretValueCommand).resolvesOnce({ SecretString: 'old' }).resolves({ SecretString: 'new' });
-    const key = createOperatorKey({ client, secretArn: arnOf('operator'), now: () => now });
-    expect(await Promise.all([key.current(), key.current()])).toEqual(['old', 'old']);
+    const { accepted } = createOperatorKey({ client, secretArn: arnOf('operator'), now: () => DAY_MS + now });
+    expect(await Promise.all([accepted(), accepted()])).toEqual([['old'], ['old']]);
     now = 59_999;
-    expect(await key.current()).toBe('old');
+    expect(await accepted()).toEqual(['old']);
     now = 60_000;
-    expect(await key.current()).toBe('new');
+    expect(await accepted()).toEqual(['new']);
     expect(mock.calls()).toHaveLength(2);
-    expect(mock.calls()[0]?.args[0].input).toEqual({ SecretId: arnOf('operator') });
+    expect(mock.calls()[0]?.args[0].input).toEqual({ SecretId: arnOf('operator'), VersionStage: 'AWSCURRENT' });
+  });
+
+  test('the operator key before the current one as long as that is younger than a day, to the millisecond', async () => {
+    let now = DAY_MS - 1;
+    const version = (stage: string) => mock.on(GetSecretValueCommand, { VersionStage: stage });
+    version('AWSCURRENT').resolves({ SecretString: 'new', CreatedDate: new Date(0) });
+    version('AWSPREVIOUS').resolves({ SecretString: 'old', CreatedDate: new Date(0) });
+    const { accepted } = createOperatorKey({ client, secretArn: arnOf('operator'), now: () => now });
+    expect(await accepted()).toEqual(['new', 'old']);
+    // Not read again: the overlap ends although what was read is a millisecond old.
+    now = DAY_MS;
+    expect(await accepted()).toEqual(['new']);
+    expect(mock.calls()).toHaveLength(2);
+  });
+
+  test('no operator key before the first one; but one that cannot be read is no reason to do without', async () => {
+    const version = (stage: string) => mock.on(GetSecretValueCommand, { VersionStage: stage });
+    version('AWSCURRENT').resolves({ SecretString: 'new', CreatedDate: new Date(0) });
+    version('AWSPREVIOUS')
+      .rejectsOnce(new ResourceNotFoundException({ message: 'no such label', $metadata: {} }))
+      .rejects(new Error('throttled'));
+    const read = () => createOperatorKey({ client, secretArn: arnOf('operator'), now: () => 1 }).accepted();
+    expect(await read()).toEqual(['new']);
+    await expect(read()).rejects.toThrow('throttled');
   });
 
   test('a model key sooner where it is refused, once for all who ask, and not each time', async () => {

@@ -93,6 +93,18 @@ describe('the OpenAPI document', () => {
     }
   });
 
+  it('says whose tokens open it, where there is an issuer', () => {
+    const described = (settings: object) => {
+      const { components } = openApi(SettingsSchema.parse(settings), '1.2.3') as unknown as Document;
+      return (components.securitySchemes.project as { description: string }).description;
+    };
+    expect(described({})).toBe('An API key (plai_…).');
+    const tokens = { issuer: 'https://issuer.example/', jwksUrl: 'https://issuer.example/jwks', audience: 'batch-api' };
+    const text = described({ tokens: { ...tokens, projectClaim: 'https://acme.example/project' } });
+    for (const part of [tokens.issuer, tokens.audience, 'https://acme.example/project', 'role', 'ES256'])
+      expect(text).toContain(part);
+  });
+
   it('says which route does without its body', () => {
     const optional = operations.filter(({ operation }) => operation.requestBody?.required === false);
     expect(optional.map(({ operation }) => operation.operationId)).toEqual(['retryBatch']);

@@ -83,52 +83,6 @@ describe('a path or method that is not there', () => {
   });
 });
 
-describe('who may call', () => {
-  const projectRoutes = [
-    ['GET', '/batches'],
-    ['POST', '/batches'],
-    ['GET', `/batches/${UNKNOWN_BATCH}`],
-    ['GET', `/batches/${UNKNOWN_BATCH}/download`],
-    ['POST', '/files'],
-    ['GET', '/webhooks/secret'],
-  ] as const;
-  const operatorRoutes = [
-    ['GET', '/batches/check-batches'],
-    ['POST', '/keys'],
-    ['GET', '/keys'],
-    ['DELETE', '/keys/key_1'],
-  ] as const;
-
-  it.each(projectRoutes)('%s %s wants a token', async (method, path) => {
-    expectError(await run.call(method, path, { key: null }), 401, 'unauthorized');
-    expectError(await run.call(method, path, { key: `plai_${'A'.repeat(43)}` }), 401, 'unauthorized');
-    expectError(await run.call(method, path, { key: 'eyJhbGciOiJub25lIn0.e30.' }), 401, 'unauthorized');
-    expectError(await run.callAsOperator(method, path), 401, 'unauthorized');
-  });
-
-  it.each(operatorRoutes)('%s %s wants the operator’s key', async (method, path) => {
-    expectError(await run.call(method, path), 401, 'unauthorized');
-    expectError(await run.callAsOperator(method, path, { key: 'wrong' }), 401, 'unauthorized');
-    expectError(await run.call(method, path, { key: run.operatorKey }), 401, 'unauthorized');
-  });
-
-  it.each(['member', 'viewer'])('a %s may read and nothing else', async (role) => {
-    const { key } = await makeKey({ role });
-    expect((await run.call('GET', '/batches', { key })).status).toBe(200);
-    expectError(await run.call('POST', '/batches', { key, body }), 403, 'forbidden');
-    expectError(await run.call('POST', '/files', { key, body: { bytes: 1 } }), 403, 'forbidden');
-    expectError(await run.call('GET', '/webhooks/secret', { key }), 403, 'forbidden');
-  });
-
-  it('an admin may do what an owner may', async () => {
-    const { key } = await makeKey({ role: 'admin' });
-    expect((await run.call('POST', '/files', { key, body: { bytes: 1 } })).status).toBe(201);
-    const secret = await run.call('GET', '/webhooks/secret', { key });
-    expect(secret.body).toEqual({ secret: expect.stringMatching(/^whsec_/), created_at: expect.stringMatching(TIME) });
-    expect((await run.call('GET', '/webhooks/secret', { key })).body).toEqual(secret.body);
-  });
-});
-
 describe('API keys', () => {
   it('are made, listed and revoked; a revoked one opens nothing', async () => {
     const expires_at = new Date(Date.now() + 86_400_000).toISOString();

@@ -251,12 +251,16 @@ describe('storage', () => {
     );
   });
 
-  test("the operator's key is generated, and an output says how to read it", () => {
+  test("the operator's key is generated, and outputs say how to read and how to rotate it", () => {
     expect(find('AWS::SecretsManager::Secret', 'OperatorKey').Properties.GenerateSecretString).toMatchObject({
       PasswordLength: 64,
       ExcludePunctuation: true,
     });
     expect(JSON.stringify(template.Outputs.ReadOperatorKeyCommand)).toContain('aws secretsmanager get-secret-value');
+    // The new key comes through a pipe: neither arguments nor the shell's history hold it.
+    expect(JSON.stringify(template.Outputs.RotateOperatorKeyCommand)).toMatch(
+      /openssl rand -hex 32 \| aws secretsmanager put-secret-value .*--secret-string file:\/\/\/dev\/stdin/,
+    );
   });
 });
 

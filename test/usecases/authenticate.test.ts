@@ -5,7 +5,7 @@ import { createKey } from '../../shared/usecases/createKey.ts';
 import { listKeys } from '../../shared/usecases/listKeys.ts';
 import { revokeKey } from '../../shared/usecases/revokeKey.ts';
 import { NOON } from '../support/batchRecords.ts';
-import { startDynalite, type TestTable } from '../support/dynalite.ts';
+import { connectTo, startDynalite, type TestTable } from '../support/dynalite.ts';
 import { steadyClock } from '../support/steadyClock.ts';
 import { tablePortsOn } from '../support/tablePorts.ts';
 
@@ -62,6 +62,25 @@ describe('an API key', () => {
     await expect(authenticate(deps, `Bearer ${secret}`)).rejects.toMatchObject(unauthorized);
   });
 
+  it('is read anew for each request, and consistently: what is revoked is revoked at once', async () => {
+    const client = connectTo(table.endpoint);
+    const reads: unknown[] = [];
+    client.middlewareStack.add(
+      (next, { commandName }) =>
+        (args) => {
+          if (commandName === 'GetItemCommand') reads.push((args.input as { ConsistentRead?: boolean }).ConsistentRead);
+          return next(args);
+        },
+      { step: 'initialize', name: 'reads' },
+    );
+    const deps = { ...depsOn(), ...tablePortsOn({ ...table, client }) };
+    const { secret } = await createKey(deps, bodyOf());
+    reads.length = 0;
+    for (let request = 0; request < 3; request++) await authenticate(deps, `Bearer ${secret}`);
+    client.destroy();
+    expect(reads).toEqual([true, true, true]);
+  });
+
   it('that is not there cannot be revoked', async () => {
     const unknown = `key_${systemIds.ulid()}`;
     for (const id of [unknown, 'key_1', '', '../batches'])
@@ -106,17 +125,36 @@ describe('a bearer token that is no API key', () => {
     const deps = { ...depsOn(), tokens };
     expect(await authenticate(deps, 'Bearer a.b.c')).toEqual({ projectId: 'acme', role: 'viewer' });
     await expect(authenticate(deps, 'Bearer a.b.d')).rejects.toMatchObject(unauthorized);
+    // One that calls itself an API key is none of the issuer's.
+    const verify = async () => ({ projectId: 'acme', role: 'viewer' as const });
+    await expect(authenticate({ ...deps, tokens: { verify } }, 'Bearer plai_a.b.c')).rejects.toMatchObject(
+      unauthorized,
+    );
+  });
+
+  it('that nothing can be said about is a fault of ours, not the caller’s', async () => {
+    const verify = () => Promise.reject(new Error('the issuer cannot be reached'));
+    const answer = authenticate({ ...depsOn(), tokens: { verify } }, 'Bearer a.b.c');
+    await expect(answer).rejects.toThrow('the issuer cannot be reached');
+    await expect(answer).rejects.not.toMatchObject({ code: 401 });
   });
 });
 
-describe('the operator', () => {
-  const operatorKey = { current: async () => 'the-operator-key' };
+describe('the operator', async () => {
+  const operatorKey = { accepted: async () => ['the-operator-key', 'the-key-before'] };
 
-  it('is known by the key', async () => {
-    await expect(authenticateOperator({ operatorKey }, 'the-operator-key')).resolves.toBeUndefined();
+  it.each(await operatorKey.accepted())('is known by %s', async (key) => {
+    await expect(authenticateOperator({ operatorKey }, key)).resolves.toBeUndefined();
   });
 
-  it.each([undefined, '', 'the-operator-ke', 'the-operator-key ', 'THE-OPERATOR-KEY'])('is not: %j', async (key) => {
+  it.each([
+    undefined,
+    '',
+    'the-operator-ke',
+    'the-operator-keythe-key-before',
+    'the-operator-key ',
+    'THE-OPERATOR-KEY',
+  ])('is not: %j', async (key) => {
     await expect(authenticateOperator({ operatorKey }, key)).rejects.toMatchObject(unauthorized);
   });
 });

@@ -1,7 +1,5 @@
 import dns from 'node:dns';
 import type { LookupFunction } from 'node:net';
-import type { ConnectionOptions } from 'node:tls';
-import { Agent, buildConnector } from 'undici';
 import { isBlockedPort } from '../../domain/blockedPorts.ts';
 import { addressLiteral, isLocalhost, isPublicAddress } from '../../domain/publicAddress.ts';
 
@@ -49,33 +47,8 @@ export function parseTarget(text: string, options: GuardOptions): URL {
   return url;
 }
 
-/** An agent whose connections reach allowed addresses only. Close it when done. */
-export function createGuardedAgent(
-  options: GuardOptions,
-  timeouts: { connectMs: number; headMs?: number; bodyMs?: number },
-): Agent {
-  const connect = buildConnector({
-    timeout: timeouts.connectMs,
-    allowH2: false,
-    lookup: guardedLookup(options),
-    ...(options.ca === undefined ? {} : ({ ca: options.ca } satisfies ConnectionOptions)),
-  });
-  return new Agent({
-    ...(timeouts.headMs === undefined ? {} : { headersTimeout: timeouts.headMs }),
-    ...(timeouts.bodyMs === undefined ? {} : { bodyTimeout: timeouts.bodyMs }),
-    connect(target, callback) {
-      // Node never calls `lookup` for an address literal, so that is checked here.
-      const literal = addressLiteral(target.hostname);
-      if (literal !== undefined && !allows(options, literal)) {
-        queueMicrotask(() => callback(new TargetRefused(notPublic(target.hostname)), null));
-        return;
-      }
-      connect(target, callback);
-    },
-  });
-}
-
-function guardedLookup(options: GuardOptions): LookupFunction {
+/** For the connections of Node's own clients and of `createGuardedAgent`. */
+export function guardedLookup(options: GuardOptions): LookupFunction {
   const resolve = options.resolve ?? ((hostname) => dns.promises.lookup(hostname, { all: true }));
   return (hostname, wanted, callback) => {
     resolve(hostname).then(
@@ -93,10 +66,10 @@ function guardedLookup(options: GuardOptions): LookupFunction {
   };
 }
 
-function allows(options: GuardOptions, address: string): boolean {
+export function allows(options: GuardOptions, address: string): boolean {
   return options.allowPrivateNetworks || (options.isAllowed ?? isPublicAddress)(address);
 }
 
-function notPublic(hostname: string): string {
+export function notPublic(hostname: string): string {
   return `The host ${hostname} is not at a public address.`;
 }

@@ -3,7 +3,8 @@ import { type Agent, type Dispatcher, request } from 'undici';
 import { InputRejected } from '../../domain/errors.ts';
 import { parseRetryAfter } from '../../domain/retryAfter.ts';
 import type { InputSource, OpenedSource } from '../../ports.ts';
-import { createGuardedAgent, type GuardOptions, parseTarget, TargetRefused } from './guard.ts';
+import { type GuardOptions, parseTarget, TargetRefused } from './guard.ts';
+import { createGuardedAgent } from './guardedAgent.ts';
 import type { InputSourceOptions } from './inputSourceOptions.ts';
 import { describeNetworkFault } from './networkFault.ts';
 

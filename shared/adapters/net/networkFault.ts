@@ -1,4 +1,3 @@
-import { errors } from 'undici';
 import { TargetRefused } from './guard.ts';
 
 /** What went wrong on the way, in words for the client: never the URL, a path or a query. */
@@ -10,8 +9,10 @@ export function describeNetworkFault(error: unknown): string {
     if (known) return known;
     if (HANDSHAKE.test(code)) return 'the TLS handshake failed';
     if (CERTIFICATE.test(code)) return 'its TLS certificate is not valid';
+    if (code.startsWith('HPE_')) return 'it does not answer in HTTP';
   }
-  if (error instanceof errors.HTTPParserError) return 'it does not answer in HTTP';
+  // By name, so that undici is not in the bundle of who does without it.
+  if (error instanceof Error && error.name === 'HTTPParserError') return 'it does not answer in HTTP';
   if (error instanceof Error && (error.name === 'TimeoutError' || error.name === 'AbortError')) return 'timed out';
   return 'the connection failed';
 }

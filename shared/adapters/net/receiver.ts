@@ -1,7 +1,8 @@
 import { request } from 'undici';
 import { parseRetryAfter } from '../../domain/retryAfter.ts';
 import type { Receiver, ReceiverAnswer } from '../../ports.ts';
-import { createGuardedAgent, type GuardOptions, parseTarget } from './guard.ts';
+import { type GuardOptions, parseTarget } from './guard.ts';
+import { createGuardedAgent } from './guardedAgent.ts';
 import { describeNetworkFault } from './networkFault.ts';
 
 /** What is read of an answer's body before it is dropped: enough for a polite receiver to finish sending. */

@@ -4,26 +4,18 @@ import { GetSecretValueCommand, type SecretsManagerClient } from '@aws-sdk/clien
 const MIN_AGE_MS = 10_000;
 
 /**
- * Reads a secret's text, and again once it is older than `maxAgeMs`, so that a rotated secret is met without a
- * deployment; or sooner where the text is `refused`. Callers at the same time share one request; a failed one is not
- * kept.
+ * What `read` answers, and again once it is older than `maxAgeMs`, so that a rotated secret is met without a
+ * deployment; or sooner where it is `refused`. Callers at the same time share one request; a failed one is not kept.
  */
-export function cachedSecret(options: {
-  client: SecretsManagerClient;
-  secretArn: string;
+export function cachedSecret<T>(options: {
+  read: () => Promise<T>;
   maxAgeMs: number;
   now?: () => number;
-}): (refused?: string) => Promise<string> {
-  const { client, secretArn, maxAgeMs, now = Date.now } = options;
-  let cached: { readAt: number; value: Promise<string> } | undefined;
+}): (refused?: T) => Promise<T> {
+  const { read, maxAgeMs, now = Date.now } = options;
+  let cached: { readAt: number; value: Promise<T> } | undefined;
 
-  async function read(): Promise<string> {
-    const { SecretString } = await client.send(new GetSecretValueCommand({ SecretId: secretArn }));
-    if (!SecretString) throw new Error(`The secret ${secretArn} holds no text.`);
-    return SecretString;
-  }
-
-  function readAnew(): Promise<string> {
+  function readAnew(): Promise<T> {
     const mine = { readAt: now(), value: read() };
     cached = mine;
     mine.value.catch(() => {
@@ -40,4 +32,17 @@ export function cachedSecret(options: {
     if (cached && cached !== standing) return cached.value;
     return now() - standing.readAt < MIN_AGE_MS ? refused : readAnew();
   };
+}
+
+/** The text of a secret's version, and when that was made. A newline at its end is no part of it. */
+export async function readSecret(
+  client: SecretsManagerClient,
+  secretArn: string,
+  stage: 'AWSCURRENT' | 'AWSPREVIOUS' = 'AWSCURRENT',
+): Promise<{ text: string; madeAt: number }> {
+  const answer = await client.send(new GetSecretValueCommand({ SecretId: secretArn, VersionStage: stage }));
+  // Where it came from a file or a pipe; in a header no key could have it.
+  const text = answer.SecretString?.trimEnd();
+  if (!text) throw new Error(`The secret ${secretArn} holds no text.`);
+  return { text, madeAt: answer.CreatedDate?.getTime() ?? 0 };
 }

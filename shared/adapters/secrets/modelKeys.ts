@@ -1,5 +1,5 @@
 import type { SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
-import { cachedSecret } from './cachedSecret.ts';
+import { cachedSecret, readSecret } from './cachedSecret.ts';
 
 /** API keys of the model providers, by the provider's name in `models.json`. */
 export type ModelKeys = {
@@ -16,11 +16,11 @@ export function createModelKeys(options: {
   secretArns: Record<string, string>;
   now?: () => number;
 }): ModelKeys {
-  const { secretArns, ...rest } = options;
+  const { client, secretArns, ...rest } = options;
   const keys = new Map(
     Object.entries(secretArns).map(([provider, secretArn]) => [
       provider,
-      cachedSecret({ ...rest, secretArn, maxAgeMs: MAX_AGE_MS }),
+      cachedSecret({ ...rest, read: async () => (await readSecret(client, secretArn)).text, maxAgeMs: MAX_AGE_MS }),
     ]),
   );
   return { get: async (provider, refused) => keys.get(provider)?.(refused) };

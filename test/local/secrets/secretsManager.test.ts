@@ -1,7 +1,12 @@
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CreateSecretCommand, GetSecretValueCommand, type SecretsManagerClient } from '@aws-sdk/client-secrets-manager';
+import {
+  CreateSecretCommand,
+  GetSecretValueCommand,
+  PutSecretValueCommand,
+  type SecretsManagerClient,
+} from '@aws-sdk/client-secrets-manager';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { AwsJsonServer } from '../../../local/awsJson.ts';
 import { type LocalSecret, startSecretsManager } from '../../../local/secrets/server.ts';
@@ -68,6 +73,41 @@ test('a file of secrets that cannot be read stops the start, and stays as it is'
   await writeFile(join(dataDir, 'secrets.json'), '{ "operator-key": ');
   await expect(start({ ...OPERATOR, generate: {} })).rejects.toThrow('secrets.json is not a file of secrets');
   expect(await readFile(join(dataDir, 'secrets.json'), 'utf8')).toBe('{ "operator-key": ');
+});
+
+test('a secret that is put is the current one, and the one before stays readable, also after a restart', async () => {
+  const first = await start({ ...OPERATOR, generate: {} });
+  const versions = async (client: SecretsManagerClient) =>
+    await Promise.all(
+      ['AWSCURRENT', 'AWSPREVIOUS'].map(async (VersionStage) => {
+        const { SecretString, VersionStages } = await client.send(
+          new GetSecretValueCommand({ SecretId: ARN, VersionStage }),
+        );
+        expect(VersionStages).toEqual([VersionStage]);
+        return SecretString;
+      }),
+    );
+  const { SecretString: generated } = await first.send(new GetSecretValueCommand({ SecretId: ARN }));
+  const put = new PutSecretValueCommand({ SecretId: ARN, SecretString: 'second', ClientRequestToken: 't'.repeat(32) });
+  expect(await first.send(put)).toMatchObject({ VersionStages: ['AWSCURRENT'], VersionId: 't'.repeat(32) });
+  expect(await versions(first)).toEqual(['second', generated]);
+  // The same request once more, its answer lost.
+  await first.send(put);
+  expect(await versions(first)).toEqual(['second', generated]);
+  await first.send(new PutSecretValueCommand({ SecretId: 'operator-key', SecretString: 'third' }));
+  await stop();
+  expect(await versions(await start({ ...OPERATOR, generate: {} }))).toEqual(['third', 'second']);
+});
+
+test('what cannot be put is refused: nothing, an unknown secret, one that the environment gives', async () => {
+  const client = await start({ ...OPERATOR, generate: {} }, { arn: `${ARN}2`, name: 'given', value: 'x' });
+  const put = (SecretId: string, SecretString?: string) =>
+    client.send(new PutSecretValueCommand({ SecretId, SecretString }));
+  await expect(put(ARN)).rejects.toMatchObject({ name: 'InvalidParameterException' });
+  await expect(put('nobody', 'x')).rejects.toMatchObject({ name: 'ResourceNotFoundException' });
+  await expect(put('given', 'y')).rejects.toMatchObject({ name: 'InvalidRequestException' });
+  const stages = new PutSecretValueCommand({ SecretId: ARN, SecretString: 'x', VersionStages: ['mine'] });
+  await expect(client.send(stages)).rejects.toThrow('VersionStages');
 });
 
 test.each<[string, NonNullable<LocalSecret['generate']>, RegExp]>([
