@@ -17,6 +17,7 @@ import type { BatchStatus } from './domain/batchStatus.ts';
 import type { Control } from './domain/control.ts';
 import type { ModelEndpoint } from './domain/modelEndpoints.ts';
 import type { WebhookSecret } from './domain/notifications/signature.ts';
+import type { QuotaWindow } from './domain/quotas.ts';
 import type { TakenBlock } from './domain/retry/callShare.ts';
 import type { Circuit, OpenCircuit } from './domain/retry/circuit.ts';
 import type { Role } from './domain/roles.ts';
@@ -37,6 +38,8 @@ export type Ports = {
   snapshots: SnapshotStore;
   circuits: CircuitStore;
   callShares: CallShareStore;
+  quotas: QuotaStore;
+  openBatches: OpenBatchStore;
   files: FileStore;
   sources: InputSource;
   workflow: Workflow;
@@ -339,6 +342,26 @@ export type CallShareStore = {
 };
 /** `record`: one of the model's `shareRecords`; `aheadMs`: as the last answer had it, 0 before the first. */
 export type ShareAsk = { model: string; record: number; holder: BatchRef; aheadMs: number };
+
+/** What a project has used of its quotas that begin anew with each stretch of time. */
+export type QuotaStore = {
+  /** Adds to the requests of the minute; answers how many they are with these. */
+  countRequests(projectId: string, minute: QuotaWindow, count: number): Promise<number>;
+  /** Adds one upload of `bytes` to the day's, unless they would be too many or too much. */
+  countUpload(
+    projectId: string,
+    day: QuotaWindow,
+    upload: { bytes: number; maxUploads: number; maxBytes: number },
+  ): Promise<'counted' | 'full'>;
+};
+
+/** The places of a project's open batches. One is free again when its batch has ended, or was never made. */
+export type OpenBatchStore = {
+  /** Takes a place for a batch that is about to be made; again for the same batch, it is the same place. No limit: always. */
+  take(ref: BatchRef, limit: number | undefined, now: number): Promise<'taken' | 'full'>;
+  /** The batch is not made. */
+  give(ref: BatchRef): Promise<void>;
+};
 
 /* ---------------------------------------------------------------- files */
 

@@ -23,7 +23,11 @@ type CallerOf<R extends RouteName> = (typeof routes)[R]['caller'];
 /** How the route's kind of caller is recognized. */
 type Guard<R extends RouteName> =
   CallerOf<R> extends 'project'
-    ? { authenticate: (authorization: string | undefined) => Promise<ProjectCaller> }
+    ? {
+        authenticate: (authorization: string | undefined) => Promise<ProjectCaller>;
+        /** Throws where the project's quota of requests is used up. */
+        admit: (caller: ProjectCaller) => Promise<void>;
+      }
     : CallerOf<R> extends 'operator'
       ? { authenticateOperator: (managementKey: string | undefined) => Promise<void> }
       : Record<never, never>;
@@ -52,7 +56,7 @@ export function httpHandler<R extends RouteName, const A extends ApiAnswer<R>>(
   const stack = middy<HttpEvent, HttpResult, Error, Context>({ timeoutEarlyInMillis: TIMEOUT_EARLY_MS })
     .use(requestLog(log))
     .use(errorAnswer(log));
-  if (route.caller === 'project' && 'authenticate' in deps) stack.use(projectOnly(deps.authenticate, route.access));
+  if (route.caller === 'project' && 'authenticate' in deps) stack.use(projectOnly(deps, route.access));
   else if (route.caller === 'operator' && 'authenticateOperator' in deps)
     stack.use(operatorOnly(deps.authenticateOperator));
   else if (route.caller !== 'anyone') throw new Error(`The route ${name} has nothing to recognize its callers by.`);

@@ -5,13 +5,17 @@ import type { Ports } from '../ports.ts';
 import type { ProjectCaller } from './authenticate.ts';
 import { type MadeBatch, makeBatch, newHead } from './makeBatch.ts';
 
-type Deps = Pick<Ports, 'batches' | 'idempotency' | 'uploads' | 'workflow' | 'clock' | 'ids' | 'log'> & {
+type Deps = Pick<
+  Ports,
+  'batches' | 'openBatches' | 'idempotency' | 'uploads' | 'workflow' | 'clock' | 'ids' | 'log'
+> & {
   settings: Settings;
 };
 
 /**
  * Makes a batch and starts it. Throws `invalid_request` for an upload that is not there, `conflict` for an idempotency
- * key that was used with another body.
+ * key that was used with another body, `rate_limit_exceeded`
+ * where the project has as many open batches as it may.
  */
 export function createBatch(
   deps: Deps,

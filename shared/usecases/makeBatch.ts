@@ -3,10 +3,13 @@ import type { Settings } from '../contract/settings.ts';
 import type { BatchDetail, BatchHead, BatchRef } from '../domain/batch.ts';
 import { completionWindowMs } from '../domain/completionWindow.ts';
 import { ApiError } from '../domain/errors.ts';
-import type { Ports } from '../ports.ts';
+import { quotaExceeded } from '../domain/quotas.ts';
+import type { IdempotencyRecord, Ports } from '../ports.ts';
 import { settleWithin, WORKFLOW_PATIENCE_MS } from './settleWithin.ts';
 
-type Deps = Pick<Ports, 'batches' | 'idempotency' | 'workflow' | 'clock' | 'ids' | 'log'> & { settings: Settings };
+type Deps = Pick<Ports, 'batches' | 'openBatches' | 'idempotency' | 'workflow' | 'clock' | 'ids' | 'log'> & {
+  settings: Settings;
+};
 export type BatchRecords = { head: BatchHead; detail: BatchDetail | undefined };
 export type MadeBatch = BatchRecords & { created: boolean };
 
@@ -21,6 +24,8 @@ export type Making = {
 
 /** How long an idempotency key is remembered (CONTRACT "Routes"). */
 const IDEMPOTENCY_MS = 24 * 3_600_000;
+/** When a batch of the project ends nobody knows; a client that asks each minute is soon served and costs nothing. */
+const FULL_RETRY_AFTER_SECONDS = 60;
 
 /**
  * Puts a new batch on the record and starts it. With an idempotency key the record of the key holds the id that the
@@ -30,17 +35,15 @@ export async function makeBatch(deps: Deps, making: Making): Promise<MadeBatch> 
   const { projectId, idempotency } = making;
   const now = deps.clock.now();
   let batchId = `batch_${deps.ids.ulid()}`;
-  if (idempotency === undefined) await making.check(now);
-  else {
+  let isPromised = false;
+  if (idempotency === undefined) {
+    await making.check(now);
+    if (!(await takePlace(deps, { projectId, batchId }, now))) throw noPlace(deps, projectId);
+  } else {
     const bodyHash = hashOf(idempotency.asked);
-    let standing = await deps.idempotency.find(projectId, idempotency.key, now);
-    if (standing === undefined) {
-      // Before the key is taken, so that a refusal uses up none; after it was looked for, since the batch outlives what
-      // it was made from.
-      await making.check(now);
-      const mine = { batchId, bodyHash, expiresAt: now + IDEMPOTENCY_MS };
-      standing = await deps.idempotency.begin(projectId, idempotency.key, mine, now);
-    }
+    const standing =
+      (await deps.idempotency.find(projectId, idempotency.key, now)) ??
+      (await takeKey(deps, making, { key: idempotency.key, batchId, bodyHash, now }));
     if (standing.bodyHash !== bodyHash)
       throw new ApiError('conflict', 'This Idempotency-Key was used with another body within the last 24 hours.');
     if (standing.batchId !== batchId) {
@@ -50,10 +53,13 @@ export async function makeBatch(deps: Deps, making: Making): Promise<MadeBatch> 
         await start(deps, there.head);
         return { ...there, created: false };
       }
+      isPromised = true;
     }
   }
 
   const records = making.records(batchId, now);
+  // It had a place when its key was taken, and is made although another may have that by now.
+  if (isPromised) await deps.openBatches.take({ projectId, batchId }, undefined, now);
   const result = await deps.batches.create({
     ...records,
     control: { action: 'run', deadline: records.head.expiresAt },
@@ -63,10 +69,45 @@ export async function makeBatch(deps: Deps, making: Making): Promise<MadeBatch> 
     // Two requests with one idempotency key at once: the other one was a little faster.
     const there = await readBatch(deps, { projectId, batchId });
     if (there === undefined) throw new Error(`The batch ${batchId} is there and is not.`);
+    await start(deps, there.head);
     return { ...there, created: false };
   }
   await start(deps, records.head);
   return { ...records, created: true };
+}
+
+/**
+ * Takes the key for a new batch; answers what stands under it. Refusals come before, so that they use up no key, and after
+ * the key was looked for, since the batch outlives what it was made from.
+ */
+async function takeKey(
+  deps: Deps,
+  { projectId, check }: Making,
+  { key, batchId, bodyHash, now }: { key: string; batchId: string; bodyHash: string; now: number },
+): Promise<IdempotencyRecord> {
+  await check(now);
+  if (!(await takePlace(deps, { projectId, batchId }, now))) {
+    // A twin of this request may have taken the last place, and then the key.
+    const twin = await deps.idempotency.find(projectId, key, now);
+    if (twin === undefined) throw noPlace(deps, projectId);
+    return twin;
+  }
+  const mine = { batchId, bodyHash, expiresAt: now + IDEMPOTENCY_MS };
+  const standing = await deps.idempotency.begin(projectId, key, mine, now);
+  if (standing.batchId !== batchId) await deps.openBatches.give({ projectId, batchId });
+  return standing;
+}
+
+/** Where the table does not answer, no batch can be recorded either. */
+async function takePlace({ openBatches, settings }: Deps, ref: BatchRef, now: number): Promise<boolean> {
+  return (await openBatches.take(ref, settings.quotas.openBatches, now)) === 'taken';
+}
+
+function noPlace({ settings }: Deps, projectId: string): ApiError {
+  return quotaExceeded(
+    `The project ${projectId} has ${settings.quotas.openBatches} batches that have not ended, as many as its quota allows (openBatches). Wait until one ends, or cancel one (POST /batches/{batch_id}/cancel), and send this request again; or ask the operator for more.`,
+    FULL_RETRY_AFTER_SECONDS,
+  );
 }
 
 type Asked = Pick<

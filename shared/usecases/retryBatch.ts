@@ -11,7 +11,7 @@ import type { ProjectCaller } from './authenticate.ts';
 import { findBatch } from './getBatch.ts';
 import { type MadeBatch, makeBatch, newHead } from './makeBatch.ts';
 
-type Deps = Pick<Ports, 'batches' | 'files' | 'idempotency' | 'workflow' | 'clock' | 'ids' | 'log'> & {
+type Deps = Pick<Ports, 'batches' | 'openBatches' | 'files' | 'idempotency' | 'workflow' | 'clock' | 'ids' | 'log'> & {
   settings: Settings;
 };
 /** A batch that has ended with failed lines. */

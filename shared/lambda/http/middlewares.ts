@@ -60,17 +60,25 @@ export function errorAnswer(log: Log): Middleware {
   };
 }
 
-/** 401 without a valid token, 403 where the role does not allow the route. */
+/** 401 without a valid token, 429 beyond the project's quota, 403 where the role does not allow the route. */
 export function projectOnly(
-  authenticate: (authorization: string | undefined) => Promise<ProjectCaller>,
+  {
+    authenticate,
+    admit,
+  }: {
+    authenticate: (authorization: string | undefined) => Promise<ProjectCaller>;
+    admit: (caller: ProjectCaller) => Promise<void>;
+  },
   access: 'read' | 'manage',
 ): Middleware {
   return {
     before: async ({ event }) => {
       const caller = await authenticate(headerOf(event, 'authorization'));
+      // Known from here on, so that the line of log of a request that is refused names its project.
+      event.caller = caller;
+      await admit(caller);
       if (access === 'manage' && !mayManage(caller.role))
         throw new ApiError('forbidden', `The role ${caller.role} may read, but not do this: owner and admin may.`);
-      event.caller = caller;
     },
   };
 }
