@@ -122,7 +122,8 @@ export type ListedDetail = Pick<BatchDetail, 'batchId' | 'description' | 'metada
 
 export type BatchStore = {
   /**
-   * Detail and control first, the head last and only if it is not there: a visible batch is a whole one. `dueAt` goes
+   * Detail and control first, the head last and only if it is not there: a visible batch is a whole one, whoever else makes
+   * it at the same time from the same request. `dueAt` goes
    * with the head: a batch whose start was lost is found by the check.
    */
   create(batch: {
@@ -267,7 +268,8 @@ export type WebhookSecretStore = {
   rotate(projectId: string, from: WebhookSecret, next: WebhookSecret): Promise<WebhookSecret>;
 };
 
-export type IdempotencyRecord = { batchId: string; bodyHash: string; expiresAt: number };
+/** `bodyHash`: of what was asked, defaults filled in; `sentHash`: of the body as it was sent, where that is known. */
+export type IdempotencyRecord = { batchId: string; bodyHash: string; sentHash?: string | undefined; expiresAt: number };
 export type IdempotencyStore = {
   /** Undefined where the key was not used, or its record has expired at `now`. */
   find(projectId: string, key: string, now: number): Promise<IdempotencyRecord | undefined>;

@@ -20,11 +20,11 @@ type Deps = Pick<
 export function createBatch(
   deps: Deps,
   { projectId }: ProjectCaller,
-  { body, idempotencyKey }: { body: CreateBatchBody; idempotencyKey: string | undefined },
+  { body, sent, idempotencyKey }: { body: CreateBatchBody; sent?: unknown; idempotencyKey: string | undefined },
 ): Promise<MadeBatch> {
   return makeBatch(deps, {
     projectId,
-    idempotency: idempotencyKey === undefined ? undefined : { key: idempotencyKey, asked: body },
+    idempotency: idempotencyKey === undefined ? undefined : { key: idempotencyKey, asked: body, sent },
     check: (now) => checkUpload(deps, projectId, body.input_file_url, now),
     records: (batchId, now) => ({
       head: newHead({ projectId, batchId }, now, {

@@ -15,8 +15,11 @@ export type MadeBatch = BatchRecords & { created: boolean };
 
 export type Making = {
   projectId: string;
-  /** `asked`: what the key stands for; the same key with anything else is a conflict. */
-  idempotency: { key: string; asked: unknown } | undefined;
+  /**
+   * `asked`: what the key stands for; the same key with anything else is a conflict. `sent`: the same as it came, so that
+   * a repeat is known again by a release with other defaults.
+   */
+  idempotency: { key: string; asked: unknown; sent?: unknown } | undefined;
   /** Throws where such a batch cannot be made now. Not asked about a batch that an earlier request was promised. */
   check(now: number): Promise<void>;
   records(batchId: string, now: number): { head: BatchHead; detail: BatchDetail };
@@ -40,11 +43,12 @@ export async function makeBatch(deps: Deps, making: Making): Promise<MadeBatch> 
     await making.check(now);
     if (!(await takePlace(deps, { projectId, batchId }, now))) throw noPlace(deps, projectId);
   } else {
-    const bodyHash = hashOf(idempotency.asked);
+    const { key, asked, sent } = idempotency;
+    const hashes = { bodyHash: hashOf(asked), ...(sent === undefined ? {} : { sentHash: hashOf(sent) }) };
     const standing =
-      (await deps.idempotency.find(projectId, idempotency.key, now)) ??
-      (await takeKey(deps, making, { key: idempotency.key, batchId, bodyHash, now }));
-    if (standing.bodyHash !== bodyHash)
+      (await deps.idempotency.find(projectId, key, now)) ??
+      (await takeKey(deps, making, key, { ...hashes, batchId, expiresAt: now + IDEMPOTENCY_MS }, now));
+    if (standing.bodyHash !== hashes.bodyHash && !isSent(standing, sent))
       throw new ApiError('conflict', 'This Idempotency-Key was used with another body within the last 24 hours.');
     if (standing.batchId !== batchId) {
       batchId = standing.batchId;
@@ -77,24 +81,46 @@ export async function makeBatch(deps: Deps, making: Making): Promise<MadeBatch> 
 }
 
 /**
+ * The batch that this very body has made under this key. For a body that is refused: the release or the stage may have
+ * changed since it was taken, and who repeats a request asks for its batch, not for another.
+ */
+export async function repeatedBatch(
+  deps: Pick<Deps, 'batches' | 'idempotency' | 'workflow' | 'clock' | 'log'>,
+  { projectId, key, sent }: { projectId: string; key: string | undefined; sent: unknown },
+): Promise<MadeBatch | undefined> {
+  const standing = key === undefined ? undefined : await deps.idempotency.find(projectId, key, deps.clock.now());
+  if (standing === undefined || !isSent(standing, sent)) return undefined;
+  const there = await readBatch(deps, { projectId, batchId: standing.batchId });
+  if (there === undefined) return undefined;
+  await start(deps, there.head);
+  return { ...there, created: false };
+}
+
+function isSent({ sentHash }: IdempotencyRecord, sent: unknown): boolean {
+  return sentHash !== undefined && sent !== undefined && sentHash === hashOf(sent);
+}
+
+/**
  * Takes the key for a new batch; answers what stands under it. Refusals come before, so that they use up no key, and after
  * the key was looked for, since the batch outlives what it was made from.
  */
 async function takeKey(
   deps: Deps,
   { projectId, check }: Making,
-  { key, batchId, bodyHash, now }: { key: string; batchId: string; bodyHash: string; now: number },
+  key: string,
+  mine: IdempotencyRecord,
+  now: number,
 ): Promise<IdempotencyRecord> {
+  const ref = { projectId, batchId: mine.batchId };
   await check(now);
-  if (!(await takePlace(deps, { projectId, batchId }, now))) {
+  if (!(await takePlace(deps, ref, now))) {
     // A twin of this request may have taken the last place, and then the key.
     const twin = await deps.idempotency.find(projectId, key, now);
     if (twin === undefined) throw noPlace(deps, projectId);
     return twin;
   }
-  const mine = { batchId, bodyHash, expiresAt: now + IDEMPOTENCY_MS };
   const standing = await deps.idempotency.begin(projectId, key, mine, now);
-  if (standing.batchId !== batchId) await deps.openBatches.give({ projectId, batchId });
+  if (standing.batchId !== mine.batchId) await deps.openBatches.give(ref);
   return standing;
 }
 
@@ -149,7 +175,7 @@ export function newHead({ projectId, batchId }: BatchRef, now: number, asked: As
  * Starts the first execution. The batch is durable by now and the check starts what has no execution, so a failure here
  * is no reason to refuse it.
  */
-async function start({ workflow, log }: Deps, head: BatchHead): Promise<void> {
+async function start({ workflow, log }: Pick<Deps, 'workflow' | 'log'>, head: BatchHead): Promise<void> {
   if (head.status !== 'validating' || head.attempt !== 1) return;
   const { projectId, batchId } = head;
   try {
@@ -164,7 +190,7 @@ async function start({ workflow, log }: Deps, head: BatchHead): Promise<void> {
   }
 }
 
-async function readBatch(deps: Deps, ref: BatchRef): Promise<BatchRecords | undefined> {
+async function readBatch(deps: Pick<Deps, 'batches'>, ref: BatchRef): Promise<BatchRecords | undefined> {
   const head = await deps.batches.get(ref);
   return head && { head, detail: await deps.batches.getDetail(ref.batchId) };
 }

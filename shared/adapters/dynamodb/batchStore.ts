@@ -37,15 +37,19 @@ export function createBatchStore(table: Table): BatchStore {
       }
       // Fresh, or left behind by a create that died. A twin that comes late, from before the one whose batch is there,
       // changes neither its later deadline nor a stop.
-      await putRecord(
+      const isMyControl = await putRecord(
         table,
         controlRecord,
         (e) =>
           `${e.absent('action')} OR (${e.equals('action', 'run')} AND ${e.name('deadline')} < ${e.value(control.deadline)})`,
       );
-      if (await putRecord(table, headRecord)) return 'created';
-      const standing = await readHead(table, head);
-      return standing && isOwn(standing, head) ? 'created' : 'exists';
+      const isMyHead = await putRecord(table, headRecord);
+      const standing = isMyHead ? head : await readHead(table, head);
+      const created = standing !== undefined && isOwn(standing, head);
+      // Of two at once, one may have written the control and the other the head: the head's deadline is the one that holds.
+      if (standing && created !== isMyControl)
+        await putRecord(table, { ...controlRecord, deadline: standing.expiresAt }, (e) => e.equals('action', 'run'));
+      return created ? 'created' : 'exists';
     },
 
     async get(ref) {

@@ -128,10 +128,16 @@ function parseJson(bytes: Buffer): unknown {
 
 type RequestSchemas = Record<'params' | 'query' | 'headers', z.ZodType> & { body: z.ZodType | undefined };
 
-/** Checks all parts of the request at once, so that one answer names everything that is wrong. */
-export function checkedBy(schemas: RequestSchemas): Middleware {
+/**
+ * Checks all parts of the request at once, so that one answer names everything that is wrong. `otherwise` may still have
+ * an answer to one that is refused.
+ */
+export function checkedBy(
+  schemas: RequestSchemas,
+  otherwise?: (event: HttpEvent) => Promise<HttpResult | undefined>,
+): Middleware {
   return {
-    before: ({ event }) => {
+    before: async ({ event }) => {
       let details: ApiErrorDetail[] = [];
       const check = (schema: z.ZodType, value: unknown, root: string): unknown => {
         const part = checked(schema, value, root);
@@ -144,12 +150,16 @@ export function checkedBy(schemas: RequestSchemas): Middleware {
         query: check(schemas.query, queryOf(event), 'query'),
         headers: check(schemas.headers, headersOfInterest(event), 'headers'),
         body: schemas.body && check(schemas.body, event.json, 'body'),
+        sent: event.json,
       };
       if (details.length > 0) {
+        const answer = await otherwise?.(event);
+        if (answer !== undefined) return answer;
         const names = [...new Set(details.map((detail) => detail.param))].slice(0, 5).join(', ');
         throw new ApiError('invalid_request', `The request is not valid: see ${names}.`, { details });
       }
       event.checked = request;
+      return undefined;
     },
   };
 }
