@@ -196,7 +196,7 @@ async function readBatch(deps: Pick<Deps, 'batches'>, ref: BatchRef): Promise<Ba
 }
 
 /** With the keys sorted: spaces, order and defaults that are spelled out make nothing else of a checked body. */
-function hashOf(asked: unknown): string {
+export function hashOf(asked: unknown): string {
   const canonical = JSON.stringify(asked, (_key, value: unknown) =>
     typeof value === 'object' && value !== null && !Array.isArray(value)
       ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))

@@ -73,7 +73,12 @@ describe('a request', () => {
     const event = httpEvent('createUpload', { rawBody: '{', headers: { authorization: 'Bearer good' } });
     const answer = await handler(event, lambdaContext());
     expect(answer).toMatchObject({ statusCode: 429, headers: { 'Retry-After': '7' } });
-    expect(JSON.parse(answer.body ?? 'null')).toEqual({ error: 'rate_limit_exceeded', message: 'Too many.', code: 429, retry_after: 7 });
+    expect(JSON.parse(answer.body ?? 'null')).toEqual({
+      error: 'rate_limit_exceeded',
+      message: 'Too many.',
+      code: 429,
+      retry_after: 7,
+    });
     expect(log.lines).toContainEqual(
       expect.objectContaining({ fields: expect.objectContaining({ project_id: 'acme' }) }),
     );
