@@ -96,6 +96,7 @@ describe('POST /batches/{batch_id}/cancel', () => {
     const { rights } = functions['http/cancelBatch'];
     expect(rights).toEqual({
       table: ['get', 'update'],
+      quotas: true,
       batchMachine: ['start', 'describe', 'stop'],
     });
   });
