@@ -239,10 +239,12 @@ describe.each(Object.keys(KINDS))('%s beside a twin of it', (kind) => {
       const late = ask(first.deps);
       await first.reached;
       const second = await ask(project.deps).catch((error: unknown) => error);
+      const key = await project.deps.idempotency.find(project.caller.projectId, 'k', project.clock.now());
       first.thaw();
       await expectOne(project, [await late, await ask(project.deps)], before);
       // While the place is taken, and the key not yet, it cannot be known as a repeat. It uses up no key.
       if (second instanceof Error) expect(second).toMatchObject({ error: 'rate_limit_exceeded' });
+      expect(key === undefined).toBe(second instanceof Error);
     }
   });
 });
