@@ -8,9 +8,12 @@ import { type ModelsFile, ModelsFileSchema } from '../shared/domain/models.ts';
 const StageSchema = z.strictObject({
   /** CloudWatch's own steps; see https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html */
   logRetentionDays: z.literal([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400]).default(30),
-  /** Requests a second (and burst) that the API takes in all before it answers 429 by itself. */
-  apiRequestsPerSecond: z.int().positive().default(100),
-  apiBurst: z.int().positive().default(200),
+  /**
+   * Requests a second (and burst) that the API takes in all before it answers 429 by itself. It counts what handlers
+   * refuse as well, so it is ten times what the quota of one project allows: one that floods leaves room to the others.
+   */
+  apiRequestsPerSecond: z.int().positive().default(500),
+  apiBurst: z.int().positive().default(1_000),
   /**
    * Workers that may run at once over all batches, taken out of the account's concurrency. Absent: not reserved, since
    * a deploy fails unless 100 stay unreserved and a new account may have fewer.

@@ -17,6 +17,7 @@ import type { BatchStatus } from './domain/batchStatus.ts';
 import type { Control } from './domain/control.ts';
 import type { ModelEndpoint } from './domain/modelEndpoints.ts';
 import type { WebhookSecret } from './domain/notifications/signature.ts';
+import type { QuotaWindow } from './domain/quotas.ts';
 import type { TakenBlock } from './domain/retry/callShare.ts';
 import type { Circuit, OpenCircuit } from './domain/retry/circuit.ts';
 import type { Role } from './domain/roles.ts';
@@ -37,6 +38,8 @@ export type Ports = {
   snapshots: SnapshotStore;
   circuits: CircuitStore;
   callShares: CallShareStore;
+  quotas: QuotaStore;
+  openBatches: OpenBatchStore;
   files: FileStore;
   sources: InputSource;
   workflow: Workflow;
@@ -119,7 +122,8 @@ export type ListedDetail = Pick<BatchDetail, 'batchId' | 'description' | 'metada
 
 export type BatchStore = {
   /**
-   * Detail and control first, the head last and only if it is not there: a visible batch is a whole one. `dueAt` goes
+   * Detail and control first, the head last and only if it is not there: a visible batch is a whole one, whoever else makes
+   * it at the same time from the same request. `dueAt` goes
    * with the head: a batch whose start was lost is found by the check.
    */
   create(batch: {
@@ -264,7 +268,8 @@ export type WebhookSecretStore = {
   rotate(projectId: string, from: WebhookSecret, next: WebhookSecret): Promise<WebhookSecret>;
 };
 
-export type IdempotencyRecord = { batchId: string; bodyHash: string; expiresAt: number };
+/** `bodyHash`: of what was asked, defaults filled in; `sentHash`: of the body as it was sent, where that is known. */
+export type IdempotencyRecord = { batchId: string; bodyHash: string; sentHash?: string | undefined; expiresAt: number };
 export type IdempotencyStore = {
   /** Undefined where the key was not used, or its record has expired at `now`. */
   find(projectId: string, key: string, now: number): Promise<IdempotencyRecord | undefined>;
@@ -339,6 +344,26 @@ export type CallShareStore = {
 };
 /** `record`: one of the model's `shareRecords`; `aheadMs`: as the last answer had it, 0 before the first. */
 export type ShareAsk = { model: string; record: number; holder: BatchRef; aheadMs: number };
+
+/** What a project has used of its quotas that begin anew with each stretch of time. */
+export type QuotaStore = {
+  /** Adds to the requests of the minute; answers how many they are with these. */
+  countRequests(projectId: string, minute: QuotaWindow, count: number): Promise<number>;
+  /** Adds one upload of `bytes` to the day's, unless they would be too many or too much. */
+  countUpload(
+    projectId: string,
+    day: QuotaWindow,
+    upload: { bytes: number; maxUploads: number; maxBytes: number },
+  ): Promise<'counted' | 'full'>;
+};
+
+/** The places of a project's open batches. One is free again when its batch has ended, or was never made. */
+export type OpenBatchStore = {
+  /** Takes a place for a batch that is about to be made; again for the same batch, it is the same place. No limit: always. */
+  take(ref: BatchRef, limit: number | undefined, now: number): Promise<'taken' | 'full'>;
+  /** The batch is not made. */
+  give(ref: BatchRef): Promise<void>;
+};
 
 /* ---------------------------------------------------------------- files */
 

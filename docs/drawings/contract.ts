@@ -36,6 +36,7 @@ export function drawFunctions(): string {
       `${timeoutSeconds} s, ${memoryMb} MB`,
       [
         ...(rights.table ?? []),
+        ...(rights.quotas ? ['update quotas'] : []),
         ...(rights.indexes ?? []).map((index) => `query ${index}`),
         ...(rights.scan ?? []).map((index) => `scan ${index}`),
       ].join(', '),

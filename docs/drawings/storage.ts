@@ -36,7 +36,7 @@ export function drawRecords(): string {
       row('API key', keys.apiKey('<hash>'), 'project, role, name, expiry, revocation'),
       row('entry of an API key', keys.apiKeyEntry('<key>'), 'where the key is: what the operator’s list reads'),
       row('webhook secret', keys.webhookSecret(REF.projectId), 'the signing secret, and earlier ones that still sign'),
-      row('idempotency key', keys.idempotency(REF.projectId, ''), 'the batch that it made, and a hash of the body'),
+      row('idempotency key', keys.idempotency(REF.projectId, ''), 'the batch that it made, and hashes of the body'),
       row(
         'circuit',
         keys.circuit('<model>'),
@@ -47,6 +47,9 @@ export function drawRecords(): string {
         keys.callShares('<model>', 0),
         'a model with limits: how far its time is taken, and each batch’s part; more records, by number, for high rates',
       ),
+      row('open batches', keys.openBatches(REF.projectId), 'the places of open batches: ids, and since when'),
+      row('requests of a minute', keys.requestQuota(REF.projectId, 0), 'how many were given out, a block at a time'),
+      row('uploads of a day', keys.uploadQuota(REF.projectId, 0), 'how many, and how many bytes'),
       row('upload', keys.upload(REF.projectId, '<file>'), 'size, type and expiry of what was promised'),
     ],
   );

@@ -6,6 +6,7 @@ import { tablePorts } from '../../shared/lambda/deps/tables.ts';
 import { functionEnvironment } from '../../shared/lambda/environment.ts';
 import { httpHandler } from '../../shared/lambda/httpHandler.ts';
 import { createBatch } from '../../shared/usecases/createBatch.ts';
+import { type MadeBatch, repeatedBatch } from '../../shared/usecases/makeBatch.ts';
 
 const environment = functionEnvironment('http/createBatch');
 const deps = {
@@ -15,14 +16,18 @@ const deps = {
   ...machinePorts(environment, { maxAttempts: 2 }),
 };
 
+const answer = ({ head, detail, created }: MadeBatch) => ({
+  status: created ? (201 as const) : (200 as const),
+  body: batchWithErrorsView(head, detail, deps.clock.now()),
+});
+
 export const handler = httpHandler(
   'createBatch',
   { ...deps, ...projectCallers(deps) },
-  async ({ body, headers }, caller) => {
-    const batch = await createBatch(deps, caller, { body, idempotencyKey: headers['Idempotency-Key'] });
-    return {
-      status: batch.created ? 201 : 200,
-      body: batchWithErrorsView(batch.head, batch.detail, deps.clock.now()),
-    };
+  async ({ body, sent, headers }, caller) =>
+    answer(await createBatch(deps, caller, { body, sent, idempotencyKey: headers['Idempotency-Key'] })),
+  async ({ sent, idempotencyKey: key }, { projectId }) => {
+    const batch = await repeatedBatch(deps, { projectId, key, sent });
+    return batch && answer(batch);
   },
 );

@@ -6,7 +6,8 @@ import { systemPorts } from '../../shared/lambda/deps/system.ts';
 import { tablePorts } from '../../shared/lambda/deps/tables.ts';
 import { functionEnvironment } from '../../shared/lambda/environment.ts';
 import { httpHandler } from '../../shared/lambda/httpHandler.ts';
-import { retryBatch } from '../../shared/usecases/retryBatch.ts';
+import { type MadeBatch, repeatedBatch } from '../../shared/usecases/makeBatch.ts';
+import { retryBatch, sentRetry } from '../../shared/usecases/retryBatch.ts';
 
 const environment = functionEnvironment('http/retryBatch');
 const deps = {
@@ -17,14 +18,18 @@ const deps = {
   ...machinePorts(environment, { maxAttempts: 2 }),
 };
 
+const answer = ({ head, detail, created }: MadeBatch) => ({
+  status: created ? (201 as const) : (200 as const),
+  body: batchWithErrorsView(head, detail, deps.clock.now()),
+});
+
 export const handler = httpHandler(
   'retryBatch',
   { ...deps, ...projectCallers(deps) },
-  async ({ params, body, headers }, caller) => {
-    const batch = await retryBatch(deps, caller, params.batch_id, { body, idempotencyKey: headers['Idempotency-Key'] });
-    return {
-      status: batch.created ? 201 : 200,
-      body: batchWithErrorsView(batch.head, batch.detail, deps.clock.now()),
-    };
+  async ({ params, body, sent, headers }, caller) =>
+    answer(await retryBatch(deps, caller, params.batch_id, { body, sent, idempotencyKey: headers['Idempotency-Key'] })),
+  async ({ params, sent, idempotencyKey: key }, { projectId }) => {
+    const batch = await repeatedBatch(deps, { projectId, key, sent: sentRetry(params.batch_id ?? '', sent) });
+    return batch && answer(batch);
   },
 );

@@ -7,7 +7,7 @@ import type * as s3 from 'aws-cdk-lib/aws-s3';
 import type * as sfn from 'aws-cdk-lib/aws-stepfunctions';
 import { Construct } from 'constructs';
 import { type FunctionName, type FunctionSpec, functions, type VariableName } from '../../shared/contract/functions.ts';
-import { TABLE } from '../../shared/contract/table.ts';
+import { QUOTA_PARTITIONS, TABLE } from '../../shared/contract/table.ts';
 import { KEY_PREFIXES } from '../../shared/domain/objectKeys.ts';
 import { bundleFunctions } from '../bundle.ts';
 import type { Stage } from '../config.ts';
@@ -145,6 +145,15 @@ export class BatchFunctions extends Construct {
       allow(
         rights.table.map((word) => TABLE_ACTIONS[word]),
         [table.tableArn],
+      );
+    if (rights.quotas)
+      made.addToRolePolicy(
+        new iam.PolicyStatement({
+          actions: [TABLE_ACTIONS.update],
+          resources: [table.tableArn],
+          // A request has one key: the condition holds only if that is a quota's partition, and not where there is none.
+          conditions: { 'ForAnyValue:StringLike': { 'dynamodb:LeadingKeys': [`${QUOTA_PARTITIONS}*`] } },
+        }),
       );
     const indexes = (names: readonly ('due' | 'list')[]) =>
       names.map((index) => `${table.tableArn}/index/${TABLE[`${index}Index`].name}`);

@@ -20,6 +20,7 @@ export const RECORD_KINDS = [
   'webhook secret',
   'uploads',
   'idempotency keys',
+  'counts of quotas',
   'shards',
   'details, controls and snapshots of batches',
   // Last: they name what belongs to a batch, so that a run that was cut off finds the rest by them.
@@ -89,11 +90,13 @@ function kindsOf(projectId: string, batchIds: ReadonlySet<string>): (entry: Entr
   const owned = (key: Key) => `${key[PK]}`.slice(0, `${key[PK]}`.lastIndexOf('#') + 1);
   const uploads = owned(keys.upload(projectId, ''));
   const idempotency = owned(keys.idempotency(projectId, ''));
+  const quotas = keys.openBatches(projectId)[PK];
   const webhook = keys.webhookSecret(projectId)[PK];
   const apiKeys = owned(keys.apiKey(''));
   return (entry) => {
     const partition = entry[PK];
     if (partition === webhook) return 'webhook secret';
+    if (partition === quotas) return 'counts of quotas';
     if (partition.startsWith(uploads)) return 'uploads';
     if (partition.startsWith(idempotency)) return 'idempotency keys';
     if (partition.startsWith(BATCH)) {

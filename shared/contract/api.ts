@@ -166,6 +166,8 @@ export type ApiRequest<R extends RouteName> = {
   query: z.output<Api[R]['query']>;
   headers: z.output<Api[R]['headers']>;
   body: BodyOf<R>;
+  /** The body as it was sent, before defaults were filled in. */
+  sent: unknown;
 };
 
 /** An answer; its schema is that of its status. */

@@ -26,6 +26,8 @@ type FileKind = 'uploads' | 'inputs' | 'shards' | 'parts' | 'outputs' | 'snapsho
 export type Rights = {
   /** The actions of the same names on the table: GetItem, BatchGetItem, Query, PutItem, UpdateItem. */
   table?: readonly ('get' | 'batchGet' | 'query' | 'put' | 'update')[];
+  /** UpdateItem on what quotas count, and on nothing else of the table: every route that answers projects has it. */
+  quotas?: true;
   /** Indexes that it may query; `scan`: that it may read from end to end. */
   indexes?: readonly ('due' | 'list')[];
   scan?: readonly 'list'[];
@@ -63,24 +65,30 @@ export const functions = {
   'http/listBatches': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME'],
-    rights: { table: ['get', 'batchGet', 'query'], indexes: ['list'] },
+    rights: { table: ['get', 'batchGet', 'query'], quotas: true, indexes: ['list'] },
   },
   'http/createBatch': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME', 'BATCH_MACHINE_ARN'],
-    rights: { table: ['get', 'put'], batchMachine: ['start'] },
+    // Where the project has all the open batches that it may, their heads are read: some may have ended.
+    rights: { table: ['get', 'batchGet', 'put'], quotas: true, batchMachine: ['start'] },
   },
-  'http/getBatch': { ...HTTP, variables: ['SETTINGS', 'TABLE_NAME'], rights: { table: ['get'] } },
+  'http/getBatch': { ...HTTP, variables: ['SETTINGS', 'TABLE_NAME'], rights: { table: ['get'], quotas: true } },
   'http/cancelBatch': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME', 'BATCH_MACHINE_ARN'],
-    rights: { table: ['get', 'update'], batchMachine: ['start', 'describe', 'stop'] },
+    rights: { table: ['get', 'update'], quotas: true, batchMachine: ['start', 'describe', 'stop'] },
   },
   'http/retryBatch': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME', 'BATCH_MACHINE_ARN'],
     // It asks whether the first batch's input is still there.
-    rights: { table: ['get', 'put'], files: { read: ['uploads', 'inputs'] }, batchMachine: ['start'] },
+    rights: {
+      table: ['get', 'batchGet', 'put'],
+      quotas: true,
+      files: { read: ['uploads', 'inputs'] },
+      batchMachine: ['start'],
+    },
   },
   'http/downloadBatch': {
     ...HTTP,
@@ -88,25 +96,26 @@ export const functions = {
     // A pre-signed URL can do what its signer may do, so the signer needs the read.
     rights: {
       table: ['get', 'update'],
+      quotas: true,
       files: { read: ['outputs', 'snapshots'] },
       snapshotMachine: ['start', 'describe'],
     },
   },
-  'http/getReceipt': { ...HTTP, variables: ['SETTINGS', 'TABLE_NAME'], rights: { table: ['get'] } },
+  'http/getReceipt': { ...HTTP, variables: ['SETTINGS', 'TABLE_NAME'], rights: { table: ['get'], quotas: true } },
   'http/createUpload': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME'],
-    rights: { table: ['get', 'put'], files: { write: ['uploads'] } },
+    rights: { table: ['get', 'put'], quotas: true, files: { write: ['uploads'] } },
   },
   'http/getWebhookSecret': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME'],
-    rights: { table: ['get', 'put'] },
+    rights: { table: ['get', 'put'], quotas: true },
   },
   'http/rotateWebhookSecret': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME'],
-    rights: { table: ['get', 'put', 'update'] },
+    rights: { table: ['get', 'put', 'update'], quotas: true },
   },
   'http/checkBatches': {
     ...HTTP,

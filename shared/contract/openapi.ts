@@ -19,6 +19,7 @@ function errorStatuses(route: Route, exchange: { body: z.ZodType | undefined; co
     ...(route.path.includes('{') ? [404] : []),
     ...(exchange.conflict ? [409] : []),
     ...(exchange.body ? [413, 415] : []),
+    ...(route.caller === 'project' ? [429] : []),
     500,
   ];
 }
@@ -76,7 +77,7 @@ export function openApi(settings: Settings, version: string): { openapi: string 
       responses: Object.fromEntries(
         Object.entries(ERROR_TEXTS).map(([status, description]) => [
           `Error${status}`,
-          { description, content: json(errorSchema) },
+          { description, ...(status === '429' ? RETRY_AFTER : {}), content: json(errorSchema) },
         ]),
       ),
       securitySchemes: {
@@ -96,6 +97,8 @@ function describeTokens({ tokens }: Settings): string {
   );
 }
 
+const RETRY_AFTER = { headers: { 'Retry-After': { description: 'Seconds.', schema: { type: 'integer' } } } };
+
 const ERROR_TEXTS = {
   400: 'The request is not valid; `details` names each field.',
   401: 'No token, or one that is invalid or expired.',
@@ -104,6 +107,7 @@ const ERROR_TEXTS = {
   409: 'The status, or an earlier request, does not allow it.',
   413: 'The body is too large.',
   415: 'The body is not JSON by its type.',
+  429: 'A quota of the project is used up; `message` names it and what to do. `retry_after` and Retry-After say when to come again.',
   500: 'Our fault.',
 };
 

@@ -35,6 +35,19 @@ const Stage = z.strictObject({
     .default([]),
   /** Whose tokens open the API, beside API keys. Absent: API keys alone do. */
   tokens: TokensSchema.optional(),
+  /** What one project may use; beyond it the answer is a 429. Far beyond what clients that behave have been seen to use. */
+  quotas: z
+    .strictObject({
+      /** A hundred batches looked at every two seconds. Over all projects the stage's `apiRequestsPerSecond` holds. */
+      requestsPerMinute: Positive.default(3_000),
+      /** One record holds their ids, and is written with each new batch: 1,000 are 45 KB. */
+      openBatches: Positive.max(1_000).default(100),
+      /** By the day in UTC. A file a batch, three times a minute. */
+      uploadsPerDay: Positive.default(5_000),
+      /** As much as 100 open batches of the largest size read. What was uploaded lies in the bucket for up to 53 days. */
+      uploadBytesPerDay: Positive.default(100 * 5 * 1024 * MIB),
+    })
+    .prefault({}),
   limits: z
     .strictObject({
       inputBytes: Positive.default(5 * 1024 * MIB),

@@ -9,5 +9,8 @@ export const TABLE = {
   listIndex: { name: 'list', partitionKey: 'listPk', sortKey: 'listSk', include: ['status'] },
 } as const;
 
+/** What the partitions of quotas start with, each followed by a project's id. */
+export const QUOTA_PARTITIONS = 'QUOTA#';
+
 /** Partitions of the due index. */
 export const DUE_PARTITIONS = 8;

@@ -5,22 +5,26 @@ import type { Ports } from '../ports.ts';
 import type { ProjectCaller } from './authenticate.ts';
 import { type MadeBatch, makeBatch, newHead } from './makeBatch.ts';
 
-type Deps = Pick<Ports, 'batches' | 'idempotency' | 'uploads' | 'workflow' | 'clock' | 'ids' | 'log'> & {
+type Deps = Pick<
+  Ports,
+  'batches' | 'openBatches' | 'idempotency' | 'uploads' | 'workflow' | 'clock' | 'ids' | 'log'
+> & {
   settings: Settings;
 };
 
 /**
  * Makes a batch and starts it. Throws `invalid_request` for an upload that is not there, `conflict` for an idempotency
- * key that was used with another body.
+ * key that was used with another body, `rate_limit_exceeded`
+ * where the project has as many open batches as it may.
  */
 export function createBatch(
   deps: Deps,
   { projectId }: ProjectCaller,
-  { body, idempotencyKey }: { body: CreateBatchBody; idempotencyKey: string | undefined },
+  { body, sent, idempotencyKey }: { body: CreateBatchBody; sent?: unknown; idempotencyKey: string | undefined },
 ): Promise<MadeBatch> {
   return makeBatch(deps, {
     projectId,
-    idempotency: idempotencyKey === undefined ? undefined : { key: idempotencyKey, asked: body },
+    idempotency: idempotencyKey === undefined ? undefined : { key: idempotencyKey, asked: body, sent },
     check: (now) => checkUpload(deps, projectId, body.input_file_url, now),
     records: (batchId, now) => ({
       head: newHead({ projectId, batchId }, now, {

@@ -11,7 +11,7 @@ import type { ProjectCaller } from './authenticate.ts';
 import { findBatch } from './getBatch.ts';
 import { type MadeBatch, makeBatch, newHead } from './makeBatch.ts';
 
-type Deps = Pick<Ports, 'batches' | 'files' | 'idempotency' | 'workflow' | 'clock' | 'ids' | 'log'> & {
+type Deps = Pick<Ports, 'batches' | 'openBatches' | 'files' | 'idempotency' | 'workflow' | 'clock' | 'ids' | 'log'> & {
   settings: Settings;
 };
 /** A batch that has ended with failed lines. */
@@ -26,7 +26,7 @@ export async function retryBatch(
   deps: Deps,
   caller: ProjectCaller,
   batchId: string,
-  { body, idempotencyKey }: { body: RetryBatchBody; idempotencyKey: string | undefined },
+  { body, sent, idempotencyKey }: { body: RetryBatchBody; sent?: unknown; idempotencyKey: string | undefined },
 ): Promise<MadeBatch> {
   const first = await findBatch(deps, caller, batchId);
   const detail = await deps.batches.getDetail(batchId);
@@ -34,7 +34,8 @@ export async function retryBatch(
   const asked = { retry_of: batchId, ...body };
   return makeBatch(deps, {
     projectId: first.projectId,
-    idempotency: idempotencyKey === undefined ? undefined : { key: idempotencyKey, asked },
+    idempotency:
+      idempotencyKey === undefined ? undefined : { key: idempotencyKey, asked, sent: sentRetry(batchId, sent) },
     check: (now) => checkFiles(deps, first, now, completionWindow),
     records: (newId, now) => {
       const { name, type, inputFileUrl, onInvalidLine, input, lineIndex, outputFile } = failedBatch(first, now);
@@ -56,6 +57,11 @@ export async function retryBatch(
       };
     },
   });
+}
+
+/** What is sent to one batch asks for something else than the same sent to another. No body is nothing to go by. */
+export function sentRetry(batchId: string, sent: unknown): unknown {
+  return sent === undefined ? undefined : { retry_of: batchId, sent };
 }
 
 function failedBatch(head: BatchHead, now: number): Failed {

@@ -1,13 +1,17 @@
 import { afterAll, afterEach, beforeAll, describe } from 'vitest';
 import { createApiKeyStore } from '../../shared/adapters/dynamodb/apiKeyStore.ts';
+import { createBatchStore } from '../../shared/adapters/dynamodb/batchStore.ts';
 import { createCircuitStore } from '../../shared/adapters/dynamodb/circuitStore.ts';
 import { createIdempotencyStore } from '../../shared/adapters/dynamodb/idempotencyStore.ts';
+import { createOpenBatchStore } from '../../shared/adapters/dynamodb/openBatchStore.ts';
+import { createQuotaStore } from '../../shared/adapters/dynamodb/quotaStore.ts';
 import { createSnapshotStore } from '../../shared/adapters/dynamodb/snapshotStore.ts';
 import { createUploadStore } from '../../shared/adapters/dynamodb/uploadStore.ts';
 import { createWebhookSecretStore } from '../../shared/adapters/dynamodb/webhookSecretStore.ts';
 import { startDynalite, type TestTable } from '../support/dynalite.ts';
 import { apiKeyStoreSuite } from './suites/apiKeyStore.ts';
 import { circuitStoreSuite } from './suites/circuitStore.ts';
+import { openBatchStoreSuite, quotaStoreSuite } from './suites/quotaStores.ts';
 import {
   idempotencyStoreSuite,
   snapshotStoreSuite,
@@ -26,6 +30,8 @@ describe('small stores on DynamoDB', () => {
   idempotencyStoreSuite(() => createIdempotencyStore(table));
   uploadStoreSuite(() => createUploadStore(table));
   circuitStoreSuite(() => createCircuitStore(table));
+  quotaStoreSuite(() => createQuotaStore(table));
+  openBatchStoreSuite(() => ({ batches: createBatchStore(table), openBatches: createOpenBatchStore(table) }));
   snapshotStoreSuite(() => createSnapshotStore(table));
 });
 

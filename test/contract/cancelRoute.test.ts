@@ -24,10 +24,14 @@ async function send(batchId: string, { role = 'owner', ...sent }: Sent & { role?
     if (authorization === undefined) throw new ApiError('unauthorized', 'Who?');
     return { projectId: 'project-a', role };
   };
-  const handler = httpHandler('cancelBatch', { ...world, authenticate }, async ({ params }, caller) => {
-    const { head, detail } = await cancelBatch(world, caller, params.batch_id);
-    return { status: 200, body: batchWithErrorsView(head, detail, world.clock.now()) };
-  });
+  const handler = httpHandler(
+    'cancelBatch',
+    { ...world, authenticate, admit: async () => undefined },
+    async ({ params }, caller) => {
+      const { head, detail } = await cancelBatch(world, caller, params.batch_id);
+      return { status: 200, body: batchWithErrorsView(head, detail, world.clock.now()) };
+    },
+  );
   const headers = { authorization: 'Bearer good', ...sent.headers };
   const event = httpEvent('cancelBatch', { params: { batch_id: batchId }, ...sent, headers });
   const { statusCode, body } = await handler(event, lambdaContext());
@@ -92,6 +96,7 @@ describe('POST /batches/{batch_id}/cancel', () => {
     const { rights } = functions['http/cancelBatch'];
     expect(rights).toEqual({
       table: ['get', 'update'],
+      quotas: true,
       batchMachine: ['start', 'describe', 'stop'],
     });
   });

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { type FunctionName, functions, VARIABLE_NAMES } from '../../shared/contract/functions.ts';
-import { DEFAULT_ROUTE_FUNCTION, routes } from '../../shared/contract/routes.ts';
+import { type FunctionName, type FunctionSpec, functions, VARIABLE_NAMES } from '../../shared/contract/functions.ts';
+import { DEFAULT_ROUTE_FUNCTION, type Route, routes } from '../../shared/contract/routes.ts';
 
 const ROOT = new URL('../../functions/', import.meta.url);
 const files = ['http', 'workflow', 'schedule'].flatMap((folder) =>
@@ -17,6 +17,12 @@ describe('the table of functions', () => {
   it('has a function for every route, and the one behind $default', () => {
     const http = Object.keys(functions).filter((name) => name.startsWith('http/'));
     expect(http.sort()).toEqual([...Object.keys(routes), DEFAULT_ROUTE_FUNCTION].map((name) => `http/${name}`).sort());
+  });
+
+  it('lets every route of projects count against their quotas, and no other function', () => {
+    const counting = Object.entries<FunctionSpec>(functions).filter(([, { rights }]) => rights.quotas);
+    const ofProjects = Object.entries<Route>(routes).filter(([, { caller }]) => caller === 'project');
+    expect(counting.map(([name]) => name).sort()).toEqual(ofProjects.map(([name]) => `http/${name}`).sort());
   });
 
   it.each(files)('%s composes in at most 40 lines and asks for its own variables', (name) => {

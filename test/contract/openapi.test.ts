@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { openApi } from '../../shared/contract/openapi.ts';
-import { routes } from '../../shared/contract/routes.ts';
+import { type Route, routes } from '../../shared/contract/routes.ts';
 import { SettingsSchema } from '../../shared/contract/settings.ts';
 
 type Operation = {
@@ -52,6 +52,18 @@ describe('the OpenAPI document', () => {
         .map(([name, { method, path }]) => `${name} ${method} ${path}`)
         .sort(),
     );
+  });
+
+  it('says of every route of projects that quotas hold, and when to come again', () => {
+    const limited = operations.filter(({ operation }) => '429' in operation.responses);
+    const ofProjects = Object.entries<Route>(routes).filter(([, { caller }]) => caller === 'project');
+    expect(limited.map(({ operation }) => operation.operationId).sort()).toEqual(
+      ofProjects.map(([name]) => name).sort(),
+    );
+    for (const { operation } of limited)
+      expect(resolve(operation.responses['429'])).toMatchObject({
+        headers: { 'Retry-After': { schema: { type: 'integer' } } },
+      });
   });
 
   it('refers to nothing that is not in it', () => {

@@ -309,6 +309,36 @@ describe('files', () => {
     expect((await download.text()).trim().split('\n')).toHaveLength(2);
   });
 
+  it('a second PUT changes nothing of a batch that has read the first, and its retry is refused', async () => {
+    const client = createBatchClient(run.url, run.apiKey);
+    const content = `${line('a')}no JSON\n`;
+    const { body: upload } = await run.call('POST', '/files', { body: { bytes: Buffer.byteLength(content) } });
+    const put = (text: string) => fetch(upload.upload_url, { method: 'PUT', body: text });
+    expect((await put(content)).status).toBe(200);
+    const fields = { ...body, input_file_url: upload.input_file_url, on_invalid_line: 'skip' };
+    const { id } = await client.create(fields);
+    expect(await client.untilEnded(id)).toMatchObject({ status: 'completed', request_counts: { failed: 1 } });
+    const before = await client.results(id);
+    const other = content.replace('prompt a', 'prompt b');
+    expect((await put(other)).status).toBe(200);
+    expect(await client.results(id)).toEqual(before);
+    const retry = await run.call('POST', `/batches/${id}/retry`);
+    expectError(retry, 409, 'conflict');
+    expect(retry.body.message).toMatch(/no longer there, or has been replaced/);
+    // What was read is pinned by what it holds: the same bytes again are the same file.
+    expect((await put(content)).status).toBe(200);
+    expect((await run.call('POST', `/batches/${id}/retry`)).status).toBe(201);
+  });
+
+  it.each(['a/b', '../a', 'a/../b', 'a%2Fb', 'a#b', 'a b', 'ä', '.a', '', 'a'.repeat(129)])(
+    'no project is named %j, so that its prefix could reach into another’s',
+    async (project_id) => {
+      const answer = await run.callAsOperator('POST', '/keys', { body: { project_id, role: 'owner', name: 'x' } });
+      expectError(answer, 400, 'invalid_request');
+      expect(params(answer)).toEqual(['project_id']);
+    },
+  );
+
   it('of a batch that ended without any are null', async () => {
     const client = createBatchClient(run.url, run.apiKey);
     const batch = await client.create(body);

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import validateAsl from 'asl-validator';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { keys } from '../../shared/adapters/dynamodb/keys.ts';
 import { functions } from '../../shared/contract/functions.ts';
 import { routes } from '../../shared/contract/routes.ts';
 import { FINAL_ERRORS } from '../../shared/contract/steps.ts';
@@ -95,6 +96,8 @@ describe('rights', () => {
   const logs = ['logs:CreateLogStream', 'logs:PutLogEvents'];
   const db = (...words: string[]) => words.map((word) => `dynamodb:${word}`);
   const sfn = (...words: string[]) => words.map((word) => `states:${word}`);
+  // On the partitions of quotas alone: see below.
+  const quotas = db('UpdateItem');
   const multipart = ['s3:AbortMultipartUpload', 's3:ListMultipartUploadParts', 's3:PutObject'];
   const check = [...db('GetItem', 'Query', 'Query', 'UpdateItem')];
   const batchMachine = sfn('DescribeExecution', 'StartExecution', 'StopExecution');
@@ -104,22 +107,28 @@ describe('rights', () => {
     ['FunctionsHttpGetHealth', []],
     ['FunctionsHttpGetOpenApi', []],
     ['FunctionsHttpNoRoute', []],
-    ['FunctionsHttpListBatches', db('GetItem', 'BatchGetItem', 'Query', 'Query')],
-    ['FunctionsHttpCreateBatch', [...db('GetItem', 'PutItem'), ...sfn('StartExecution')]],
-    ['FunctionsHttpGetBatch', db('GetItem')],
-    ['FunctionsHttpCancelBatch', [...db('GetItem', 'UpdateItem'), ...batchMachine]],
+    ['FunctionsHttpListBatches', [...db('GetItem', 'BatchGetItem', 'Query', 'Query'), ...quotas]],
+    ['FunctionsHttpCreateBatch', [...db('GetItem', 'BatchGetItem', 'PutItem'), ...quotas, ...sfn('StartExecution')]],
+    ['FunctionsHttpGetBatch', [...db('GetItem'), ...quotas]],
+    ['FunctionsHttpCancelBatch', [...db('GetItem', 'UpdateItem'), ...quotas, ...batchMachine]],
     [
       'FunctionsHttpRetryBatch',
-      [...db('GetItem', 'PutItem'), 's3:GetObject', 's3:ListBucket', ...sfn('StartExecution')],
+      [
+        ...db('GetItem', 'BatchGetItem', 'PutItem'),
+        ...quotas,
+        's3:GetObject',
+        's3:ListBucket',
+        ...sfn('StartExecution'),
+      ],
     ],
     [
       'FunctionsHttpDownloadBatch',
-      [...db('GetItem', 'UpdateItem'), 's3:GetObject', ...sfn('DescribeExecution', 'StartExecution')],
+      [...db('GetItem', 'UpdateItem'), ...quotas, 's3:GetObject', ...sfn('DescribeExecution', 'StartExecution')],
     ],
-    ['FunctionsHttpGetReceipt', db('GetItem')],
-    ['FunctionsHttpRotateWebhookSecret', db('GetItem', 'PutItem', 'UpdateItem')],
-    ['FunctionsHttpCreateUpload', [...db('GetItem', 'PutItem'), 's3:PutObject']],
-    ['FunctionsHttpGetWebhookSecret', db('GetItem', 'PutItem')],
+    ['FunctionsHttpGetReceipt', [...db('GetItem'), ...quotas]],
+    ['FunctionsHttpRotateWebhookSecret', [...db('GetItem', 'PutItem', 'UpdateItem'), ...quotas]],
+    ['FunctionsHttpCreateUpload', [...db('GetItem', 'PutItem'), ...quotas, 's3:PutObject']],
+    ['FunctionsHttpGetWebhookSecret', [...db('GetItem', 'PutItem'), ...quotas]],
     ['FunctionsHttpCreateKey', [...db('GetItem', 'PutItem'), 'secretsmanager:GetSecretValue']],
     ['FunctionsHttpListKeys', [...db('BatchGetItem', 'Query'), 'secretsmanager:GetSecretValue']],
     ['FunctionsHttpRevokeKey', [...db('GetItem', 'UpdateItem'), 'secretsmanager:GetSecretValue']],
@@ -168,6 +177,19 @@ describe('rights', () => {
         for (const resource of list(statement.Resource)) expect(resource).not.toBe('*');
       }
     }
+  });
+
+  test('a route of projects writes to the partitions of quotas, and with that right to no other', () => {
+    const conditional = properties('AWS::IAM::Policy').flatMap(({ PolicyDocument }) =>
+      (PolicyDocument as { Statement: Statement[] }).Statement.filter(({ Condition }) => Condition !== undefined),
+    );
+    expect(conditional).toHaveLength(Object.values(routes).filter(({ caller }) => caller === 'project').length);
+    for (const statement of conditional) {
+      expect(list(statement.Action)).toEqual(['dynamodb:UpdateItem']);
+      expect(statement.Condition).toEqual({ 'ForAnyValue:StringLike': { 'dynamodb:LeadingKeys': ['QUOTA#*'] } });
+    }
+    for (const key of [keys.requestQuota('p', 0), keys.uploadQuota('p', 0), keys.openBatches('p')])
+      expect(key.pk).toBe('QUOTA#p');
   });
 
   test('a download reads outputs and snapshots alone, an upload writes uploads alone', () => {

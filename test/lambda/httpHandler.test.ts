@@ -23,6 +23,7 @@ function filesRoute(
   }),
   role: Role = 'owner',
   requestBodyBytes = 1000,
+  admit: () => Promise<void> = async () => undefined,
 ) {
   const settings = SettingsSchema.parse({ limits: { requestBodyBytes } });
   const log = recordedLog();
@@ -30,7 +31,7 @@ function filesRoute(
     if (authorization !== 'Bearer good') throw new ApiError('unauthorized', 'No.');
     return { projectId: 'acme', role };
   };
-  const handler = httpHandler('createUpload', { settings, log, authenticate }, run);
+  const handler = httpHandler('createUpload', { settings, log, authenticate, admit }, run);
   const send = async (sent: Sent) => {
     const event = httpEvent('createUpload', { ...sent, headers: { authorization: 'Bearer good', ...sent.headers } });
     const result = await handler(event, lambdaContext());
@@ -63,6 +64,24 @@ describe('a request', () => {
     const known = { ...nothingIsRight, headers: { 'content-type': 'text/plain' } };
     expect(await filesRoute(undefined, 'member').send(known)).toMatchObject({ status: 403 });
     expect(await filesRoute().send(known)).toMatchObject({ status: 415, body: { error: 'unsupported_media_type' } });
+  });
+
+  it('beyond the quota of its project is a 429 that says when to come again, and its line of log names the project', async () => {
+    const { handler, log } = filesRoute(undefined, 'viewer', 1000, async () => {
+      throw new ApiError('rate_limit_exceeded', 'Too many.', { headers: { 'Retry-After': '7' } });
+    });
+    const event = httpEvent('createUpload', { rawBody: '{', headers: { authorization: 'Bearer good' } });
+    const answer = await handler(event, lambdaContext());
+    expect(answer).toMatchObject({ statusCode: 429, headers: { 'Retry-After': '7' } });
+    expect(JSON.parse(answer.body ?? 'null')).toEqual({
+      error: 'rate_limit_exceeded',
+      message: 'Too many.',
+      code: 429,
+      retry_after: 7,
+    });
+    expect(log.lines).toContainEqual(
+      expect.objectContaining({ fields: expect.objectContaining({ project_id: 'acme' }) }),
+    );
   });
 
   it.each(['viewer', 'member'] as const)('of a %s that manages is a 403', async (role) => {
@@ -116,9 +135,10 @@ describe('a request', () => {
   describe('to a route whose body may be left out', () => {
     const settings = SettingsSchema.parse({});
     const authenticate = async () => ({ projectId: 'acme', role: 'owner' as const });
+    const deps = { settings, log: recordedLog(), authenticate, admit: async () => undefined };
     const send = async (sent: Sent) => {
       let seen: unknown;
-      const handler = httpHandler('retryBatch', { settings, log: recordedLog(), authenticate }, async ({ body }) => {
+      const handler = httpHandler('retryBatch', deps, async ({ body }) => {
         seen = body;
         throw new ApiError('conflict', 'Seen.');
       });

@@ -116,6 +116,8 @@ describe('delete-project', () => {
       'webhook secret': 1,
       uploads: 2,
       'idempotency keys': 1,
+      // Uploads of the day, open batches, and requests of each minute that it took.
+      'counts of quotas': expect.any(Number),
       shards: 2,
       'details, controls and snapshots of batches': 4,
       batches: 2,

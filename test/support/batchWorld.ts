@@ -1,5 +1,6 @@
 import { createBatchStore } from '../../shared/adapters/dynamodb/batchStore.ts';
 import { createControlStore } from '../../shared/adapters/dynamodb/controlStore.ts';
+import { createOpenBatchStore } from '../../shared/adapters/dynamodb/openBatchStore.ts';
 import { createShardStore } from '../../shared/adapters/dynamodb/shardStore.ts';
 import { createSnapshotStore } from '../../shared/adapters/dynamodb/snapshotStore.ts';
 import { createWebhookSecretStore } from '../../shared/adapters/dynamodb/webhookSecretStore.ts';
@@ -21,7 +22,7 @@ export type RecordingWorkflow = Workflow & {
 
 export type BatchWorld = Pick<
   Ports,
-  'batches' | 'shards' | 'controls' | 'snapshots' | 'webhookSecrets' | 'files' | 'ids'
+  'batches' | 'openBatches' | 'shards' | 'controls' | 'snapshots' | 'webhookSecrets' | 'files' | 'ids'
 > & {
   clock: Clock & { time: number };
   log: Log & { entries: { level: string; message: string }[] };
@@ -41,6 +42,7 @@ export async function startBatchWorld(settings: Parameters<typeof SettingsSchema
   };
   return {
     batches: createBatchStore(table),
+    openBatches: createOpenBatchStore(table),
     shards: createShardStore(table),
     controls: createControlStore(table),
     snapshots: createSnapshotStore(table),

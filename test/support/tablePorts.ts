@@ -2,6 +2,8 @@ import { createApiKeyStore } from '../../shared/adapters/dynamodb/apiKeyStore.ts
 import { createBatchStore } from '../../shared/adapters/dynamodb/batchStore.ts';
 import { createControlStore } from '../../shared/adapters/dynamodb/controlStore.ts';
 import { createIdempotencyStore } from '../../shared/adapters/dynamodb/idempotencyStore.ts';
+import { createOpenBatchStore } from '../../shared/adapters/dynamodb/openBatchStore.ts';
+import { createQuotaStore } from '../../shared/adapters/dynamodb/quotaStore.ts';
 import { createUploadStore } from '../../shared/adapters/dynamodb/uploadStore.ts';
 import { createWebhookSecretStore } from '../../shared/adapters/dynamodb/webhookSecretStore.ts';
 import type { TestTable } from './dynalite.ts';
@@ -15,5 +17,7 @@ export function tablePortsOn(table: TestTable) {
     webhookSecrets: createWebhookSecretStore(table),
     idempotency: createIdempotencyStore(table),
     uploads: createUploadStore(table),
+    quotas: createQuotaStore(table),
+    openBatches: createOpenBatchStore(table),
   };
 }

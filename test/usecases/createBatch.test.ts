@@ -174,6 +174,19 @@ describe('an idempotency key', () => {
     });
   });
 
+  it('finds its batch by the body as it was sent where a release fills in other defaults', async () => {
+    const deps = depsOn();
+    const sent = { name: 'as it was sent' };
+    const first = await createBatch(deps, caller, { body, sent, idempotencyKey: 'k' });
+    const filled = { ...body, completion_window: '48h' };
+    expect(await createBatch(deps, caller, { body: filled, sent, idempotencyKey: 'k' })).toEqual({
+      ...first,
+      created: false,
+    });
+    const other = { body: filled, sent: { name: 'another' }, idempotencyKey: 'k' };
+    await expect(createBatch(deps, caller, other)).rejects.toMatchObject({ error: 'conflict' });
+  });
+
   it('is forgotten after 24 hours', async () => {
     const deps = depsOn();
     await createBatch(deps, caller, { body, idempotencyKey: 'k' });

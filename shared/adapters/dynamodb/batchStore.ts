@@ -8,7 +8,7 @@ import { createBatchLists } from './batchLists.ts';
 import { createBatchMoves } from './batchMoves.ts';
 import type { Table } from './client.ts';
 import { dueKey, keys } from './keys.ts';
-import { always, getRecord, parseRecord, putRecord, updateRecord } from './records.ts';
+import { getRecord, parseRecord, putRecord, updateRecord } from './records.ts';
 import { OPEN_STATUSES, readHead } from './storedHead.ts';
 
 /** Batches: head, detail and the two indexes. Moves, counts, errors and lists have files of their own. */
@@ -29,20 +29,27 @@ export function createBatchStore(table: Table): BatchStore {
         [TABLE.listIndex.sortKey]: head.batchId,
         ...head,
       };
+      // What stands was left by an earlier create of the same id (an idempotency key that came again), which says the same
+      // of the same request. It is never replaced: the batch of a twin may be on its way, with errors on it by now.
       if (!(await putRecord(table, detailRecord))) {
-        // Either the batch is there, and its detail and control must not be set back (a stop would be lost), or an
-        // earlier create of the same id (an idempotency key that came again) died before its head: then this one's
-        // records replace what it left.
         const standing = await readHead(table, head);
         if (standing) return isOwn(standing, head) ? 'created' : 'exists';
-        await putRecord(table, detailRecord, always);
       }
-      // Fresh, or left behind by a create that died; but never over a stop, should a twin of this create be so much ahead
-      // that its batch is already cancelled.
-      await putRecord(table, controlRecord, (e) => `${e.absent('action')} OR ${e.equals('action', 'run')}`);
-      if (await putRecord(table, headRecord)) return 'created';
-      const standing = await readHead(table, head);
-      return standing && isOwn(standing, head) ? 'created' : 'exists';
+      // Fresh, or left behind by a create that died. A twin that comes late, from before the one whose batch is there,
+      // changes neither its later deadline nor a stop.
+      const isMyControl = await putRecord(
+        table,
+        controlRecord,
+        (e) =>
+          `${e.absent('action')} OR (${e.equals('action', 'run')} AND ${e.name('deadline')} < ${e.value(control.deadline)})`,
+      );
+      const isMyHead = await putRecord(table, headRecord);
+      const standing = isMyHead ? head : await readHead(table, head);
+      const created = standing !== undefined && isOwn(standing, head);
+      // Of two at once, one may have written the control and the other the head: the head's deadline is the one that holds.
+      if (standing && created !== isMyControl)
+        await putRecord(table, { ...controlRecord, deadline: standing.expiresAt }, (e) => e.equals('action', 'run'));
+      return created ? 'created' : 'exists';
     },
 
     async get(ref) {

@@ -7,6 +7,7 @@ import { getRecord, parseRecord, putRecord } from './records.ts';
 const IdempotencyRecordSchema = z.object({
   batchId: z.string(),
   bodyHash: z.string(),
+  sentHash: z.string().optional(),
   expiresAt: z.int().nonnegative(),
 });
 

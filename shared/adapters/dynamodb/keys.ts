@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { DUE_PARTITIONS, TABLE } from '../../contract/table.ts';
+import { DUE_PARTITIONS, QUOTA_PARTITIONS, TABLE } from '../../contract/table.ts';
 import type { BatchRef } from '../../domain/batch.ts';
 import { SHARD_PARTITIONS } from '../../domain/shard.ts';
 
@@ -39,6 +39,10 @@ export const keys = {
   circuit: (model: string) => key(`MODEL#${model}`, 'CIRCUIT'),
   /** By number first: each is a partition of its own. */
   callShares: (model: string, record: number) => key(`SHARES#${record}#${model}`, 'SHARES'),
+  /** One partition a project: a right to write what quotas count is a right to these partitions alone. */
+  requestQuota: (projectId: string, minute: number) => key(`${QUOTA_PARTITIONS}${projectId}`, `REQUESTS#${minute}`),
+  uploadQuota: (projectId: string, day: number) => key(`${QUOTA_PARTITIONS}${projectId}`, `UPLOADS#${day}`),
+  openBatches: (projectId: string) => key(`${QUOTA_PARTITIONS}${projectId}`, 'OPEN_BATCHES'),
   upload: (projectId: string, fileId: string) => key(`UPLOAD#${projectId}#${fileId}`, 'UPLOAD'),
 };
 

@@ -3,16 +3,23 @@ import { createTokenVerifier } from '../../adapters/tokens/tokenVerifier.ts';
 import type { Settings } from '../../contract/settings.ts';
 import type { Ports } from '../../ports.ts';
 import { authenticate } from '../../usecases/authenticate.ts';
+import { requestQuota } from '../../usecases/requestQuota.ts';
 
 /** An issuer's key set is a few KB; Entra's, one of the largest, 20. */
 const KEY_SET_BYTES = 256 * 1024;
 /** A route has 29 s, and its caller waits. */
 const KEY_SET_TIMEOUT_MS = 5_000;
 
-/** How a project is recognized: by an API key, or by a token of the stage's issuer, where it names one. */
-export function projectCallers(deps: Pick<Ports, 'apiKeys' | 'clock' | 'log'> & { settings: Settings }) {
+/**
+ * How a project is recognized: by an API key, or by a token of the stage's issuer, where it names one; and its quota of
+ * requests.
+ */
+export function projectCallers(deps: Pick<Ports, 'apiKeys' | 'quotas' | 'clock' | 'log'> & { settings: Settings }) {
   const tokens = tokenPorts(deps);
-  return { authenticate: (authorization: string | undefined) => authenticate({ ...deps, ...tokens }, authorization) };
+  return {
+    authenticate: (authorization: string | undefined) => authenticate({ ...deps, ...tokens }, authorization),
+    admit: requestQuota(deps),
+  };
 }
 
 function tokenPorts({ settings, log, clock }: Parameters<typeof projectCallers>[0]): Partial<Pick<Ports, 'tokens'>> {

@@ -5,6 +5,8 @@ import { createCircuitStore } from '../../adapters/dynamodb/circuitStore.ts';
 import { createDocumentClient } from '../../adapters/dynamodb/client.ts';
 import { createControlStore } from '../../adapters/dynamodb/controlStore.ts';
 import { createIdempotencyStore } from '../../adapters/dynamodb/idempotencyStore.ts';
+import { createOpenBatchStore } from '../../adapters/dynamodb/openBatchStore.ts';
+import { createQuotaStore } from '../../adapters/dynamodb/quotaStore.ts';
 import { createShardStore } from '../../adapters/dynamodb/shardStore.ts';
 import { createSnapshotStore } from '../../adapters/dynamodb/snapshotStore.ts';
 import { createUploadStore } from '../../adapters/dynamodb/uploadStore.ts';
@@ -24,6 +26,8 @@ type TablePorts = Pick<
   | 'snapshots'
   | 'circuits'
   | 'callShares'
+  | 'quotas'
+  | 'openBatches'
 >;
 
 /** Everything that is kept in the one table. */
@@ -40,5 +44,7 @@ export function tablePorts(tableName: string, client = metered('dynamodb', creat
     snapshots: createSnapshotStore(table),
     circuits: createCircuitStore(table),
     callShares: createCallShareStore(table),
+    quotas: createQuotaStore(table),
+    openBatches: createOpenBatchStore(table),
   };
 }

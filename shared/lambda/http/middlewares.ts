@@ -60,17 +60,25 @@ export function errorAnswer(log: Log): Middleware {
   };
 }
 
-/** 401 without a valid token, 403 where the role does not allow the route. */
+/** 401 without a valid token, 429 beyond the project's quota, 403 where the role does not allow the route. */
 export function projectOnly(
-  authenticate: (authorization: string | undefined) => Promise<ProjectCaller>,
+  {
+    authenticate,
+    admit,
+  }: {
+    authenticate: (authorization: string | undefined) => Promise<ProjectCaller>;
+    admit: (caller: ProjectCaller) => Promise<void>;
+  },
   access: 'read' | 'manage',
 ): Middleware {
   return {
     before: async ({ event }) => {
       const caller = await authenticate(headerOf(event, 'authorization'));
+      // Known from here on, so that the line of log of a request that is refused names its project.
+      event.caller = caller;
+      await admit(caller);
       if (access === 'manage' && !mayManage(caller.role))
         throw new ApiError('forbidden', `The role ${caller.role} may read, but not do this: owner and admin may.`);
-      event.caller = caller;
     },
   };
 }
@@ -120,10 +128,16 @@ function parseJson(bytes: Buffer): unknown {
 
 type RequestSchemas = Record<'params' | 'query' | 'headers', z.ZodType> & { body: z.ZodType | undefined };
 
-/** Checks all parts of the request at once, so that one answer names everything that is wrong. */
-export function checkedBy(schemas: RequestSchemas): Middleware {
+/**
+ * Checks all parts of the request at once, so that one answer names everything that is wrong. `otherwise` may still have
+ * an answer to one that is refused.
+ */
+export function checkedBy(
+  schemas: RequestSchemas,
+  otherwise?: (event: HttpEvent) => Promise<HttpResult | undefined>,
+): Middleware {
   return {
-    before: ({ event }) => {
+    before: async ({ event }) => {
       let details: ApiErrorDetail[] = [];
       const check = (schema: z.ZodType, value: unknown, root: string): unknown => {
         const part = checked(schema, value, root);
@@ -136,12 +150,16 @@ export function checkedBy(schemas: RequestSchemas): Middleware {
         query: check(schemas.query, queryOf(event), 'query'),
         headers: check(schemas.headers, headersOfInterest(event), 'headers'),
         body: schemas.body && check(schemas.body, event.json, 'body'),
+        sent: event.json,
       };
       if (details.length > 0) {
+        const answer = await otherwise?.(event);
+        if (answer !== undefined) return answer;
         const names = [...new Set(details.map((detail) => detail.param))].slice(0, 5).join(', ');
         throw new ApiError('invalid_request', `The request is not valid: see ${names}.`, { details });
       }
       event.checked = request;
+      return undefined;
     },
   };
 }

@@ -67,8 +67,8 @@ const opened = async ({ circuits }: Stores, run: string) => {
 };
 type Open = Extract<Circuit, { state: 'open' }>;
 
-/** A write that is added to a port has a row here, or this does not compile. */
-const ROWS: { [P in Exclude<keyof Stores, 'callShares'>]: { [M in Writes<P>]: Row<unknown> } } = {
+/** A write that is added to a port has a row here, or this does not compile; but for those that may count twice. */
+const ROWS: { [P in Exclude<keyof Stores, 'callShares' | 'quotas'>]: { [M in Writes<P>]: Row<unknown> } } = {
   batches: {
     create: row({
       write: ({ batches }, run) => batches.create(aBatch(ref(run))),
@@ -255,6 +255,19 @@ const ROWS: { [P in Exclude<keyof Stores, 'callShares'>]: { [M in Writes<P>]: Ro
         idempotency.begin(ref(run).projectId, 'k', { batchId: run, bodyHash: 'h', expiresAt: NOW + 1 }, NOW),
       answers: expect.objectContaining({ bodyHash: 'h' }),
       leaves: async ({ idempotency }, run) => (await idempotency.find(ref(run).projectId, 'k', NOW))?.bodyHash,
+    }),
+  },
+  openBatches: {
+    take: row({
+      write: ({ openBatches }, run) => openBatches.take(ref(run), 1, NOW),
+      answers: 'taken',
+      leaves: ({ openBatches }, run) => openBatches.take({ ...ref(run), batchId: 'batch_other' }, 1, NOW),
+    }),
+    give: row({
+      prepare: ({ openBatches }, run) => openBatches.take(ref(run), 1, NOW),
+      write: ({ openBatches }, run) => openBatches.give(ref(run)),
+      answers: undefined,
+      leaves: ({ openBatches }, run) => openBatches.take({ ...ref(run), batchId: 'batch_other' }, 1, NOW),
     }),
   },
   uploads: {

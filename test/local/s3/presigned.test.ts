@@ -1,5 +1,6 @@
 import { request } from 'node:http';
-import { GetObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
+import { connect } from 'node:net';
+import { GetObjectCommand, ListObjectsV2Command, PutObjectCommand } from '@aws-sdk/client-s3';
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createS3Client } from '../../../shared/adapters/s3/client.ts';
@@ -16,6 +17,41 @@ afterAll(() => s3.close());
 const files = () => createFileStore({ client: s3.client, bucket: s3.bucket });
 const upload = (bytes: number, contentType = 'application/jsonl') =>
   files().signUpload('uploads/project/file', { expiresSeconds: 900, bytes, contentType });
+const keysUnder = async (Prefix: string) =>
+  ((await s3.client.send(new ListObjectsV2Command({ Bucket: s3.bucket, Prefix }))).Contents ?? []).map(
+    ({ Key }) => Key,
+  );
+
+/** With the path as it is written; answers the status. */
+function rawPut(url: string, body: string): Promise<number | undefined> {
+  const { hostname, port } = new URL(url);
+  const path = url.slice(url.indexOf('/', 'http://'.length));
+  return new Promise((resolve, reject) => {
+    const sent = request(
+      { hostname, port, path, method: 'PUT', headers: { 'content-length': body.length } },
+      (answer) => {
+        answer.resume();
+        answer.on('end', () => resolve(answer.statusCode));
+      },
+    );
+    sent.on('error', reject);
+    sent.end(body);
+  });
+}
+
+/** Announces five bytes, sends `body` and hangs up; ends once the server has done so too. */
+function sendRaw(url: string, body: string): Promise<void> {
+  const { hostname, port, host } = new URL(url);
+  const path = url.slice(url.indexOf('/', 'http://'.length));
+  return new Promise((resolve) => {
+    const socket = connect(Number(port), hostname, () => {
+      socket.end(`PUT ${path} HTTP/1.1\r\nHost: ${host}\r\nContent-Length: 5\r\nConnection: close\r\n\r\n${body}`);
+    });
+    socket.resume();
+    socket.on('error', () => undefined);
+    socket.on('close', () => resolve());
+  });
+}
 const put = (url: string, body: string, contentType = 'application/jsonl') =>
   fetch(url, { method: 'PUT', body, headers: { 'content-type': contentType } });
 
@@ -63,6 +99,80 @@ describe('a pre-signed PUT', () => {
       }),
     });
     expect(chunked.status).toBe(411);
+  });
+
+  const KEY = 'uploads/project/file_1';
+  const signedFor = (key: string) => files().signUpload(key, { expiresSeconds: 900, bytes: 5, contentType: undefined });
+  const changed = (name: string, value: string | null) => (url: string) => {
+    const to = new URL(url);
+    if (value === null) to.searchParams.delete(name);
+    else to.searchParams.set(name, value);
+    return to.toString();
+  };
+
+  it.each<[string, (url: string) => string]>([
+    ['the upload beside it', (url) => url.replace('file_1', 'file_2')],
+    ["another project's", (url) => url.replace('/project/', '/other/')],
+    ['another project’s, by the way of its own', (url) => url.replace('/project/', '/project/%2E%2E/other/')],
+    ['one below its own', (url) => url.replace('/file_1', '/file_1/more')],
+    ['its own with the slash encoded', (url) => url.replace('project/file_1', 'project%2Ffile_1x')],
+    ['another kind of object', (url) => url.replace('/uploads/', '/outputs/')],
+  ])('reaches no other key: %s', async (_, elsewhere) => {
+    const url = elsewhere(await signedFor(KEY));
+    // As it stands: fetch itself would take the dots out of the path.
+    const status = await rawPut(url, 'hello');
+    expect(status).toBe(403);
+    expect(await keysUnder('')).not.toContainEqual(expect.stringMatching(/other|file_2|more|file_1x|outputs\/project/));
+  });
+
+  it.each<[string, (url: string) => string]>([
+    ['a longer life', changed('X-Amz-Expires', '604800')],
+    ['another time of signing', changed('X-Amz-Date', '20990101T000000Z')],
+    ['no length among the signed headers', changed('X-Amz-SignedHeaders', 'host')],
+    ['no signed headers at all', changed('X-Amz-SignedHeaders', null)],
+    ['another signer', changed('X-Amz-Credential', 'someone/20260101/us-east-1/s3/aws4_request')],
+    ['no signature', changed('X-Amz-Signature', null)],
+    ['one more parameter', changed('x-amz-acl', 'public-read')],
+    ['another operation', changed('uploads', '')],
+    ['the tags of another object', changed('x-amz-tagging', 'a=b')],
+  ])('is refused with %s', async (_, tamper) => {
+    const answer = await fetch(tamper(await signedFor(KEY)), { method: 'PUT', body: 'hello' });
+    expect([400, 403]).toContain(answer.status);
+  });
+
+  it.each(['GET', 'HEAD', 'DELETE', 'POST'])('opens nothing to %s', async (method) => {
+    await files().put(KEY, 'there');
+    const answer = await fetch(await signedFor(KEY), { method, ...(method === 'POST' ? { body: 'hello' } : {}) });
+    expect(answer.status).toBe(403);
+    expect(await files().readSmall(KEY, 100)).toEqual(Buffer.from('there'));
+  });
+
+  it('ends when it expires', async () => {
+    const url = await signedFor(KEY);
+    skewMs = 902_000;
+    const answer = await fetch(url, { method: 'PUT', body: 'hello' }).finally(() => {
+      skewMs = 0;
+    });
+    expect(answer.status).toBe(403);
+    expect(await answer.text()).toContain('Request has expired');
+  });
+
+  it.each([
+    ['more', 'hello!'],
+    ['fewer', 'hell'],
+    ['no', ''],
+  ])('of any type refuses %s bytes as well', async (_, body) => {
+    const answer = await fetch(await signedFor(KEY), { method: 'PUT', body });
+    expect(answer.status).toBe(403);
+  });
+
+  it('that says five bytes and sends fewer leaves nothing, and more are no part of it', async () => {
+    const key = 'uploads/project/cut';
+    const url = await signedFor(key);
+    await sendRaw(url, 'hel');
+    expect(await files().info(key)).toBeUndefined();
+    await sendRaw(url, 'hello and more');
+    expect((await files().readSmall(key, 100))?.toString()).toBe('hello');
   });
 
   it('refuses an unsigned x-amz- header', async () => {
