@@ -4,8 +4,8 @@ import { isAscii } from 'node:buffer';
  * Bytes in chunks of any size → physical lines. Nothing larger than one line of the allowed length is ever held, and a
  * line that lies within one chunk is a view into it, not a copy.
  *
- * Whole lines within a chunk are found a block at a time: its text is made and split in one go each, which takes a third
- * of the time that it takes to do both line by line.
+ * Whole lines within a chunk are found a block at a time: its text is made and split in one go each, which takes less
+ * than half of the time that it takes to do both line by line.
  *
  * Accepted: `\n` and `\r\n`, a last line without newline, a BOM at the start of the file. Blank lines (nothing but JSON
  * whitespace) are counted and left out.

@@ -81,11 +81,11 @@ function decode({ start, end, content, terminated }: PhysicalLine, maxLineBytes:
 }
 
 function parse(text: string, terminated: boolean, htmlPage: boolean): { value: unknown } | { problem: LineProblem } {
-  const problem = (message: string) => ({ problem: { code: 'invalid_json_line', message, param: null } as const });
   try {
     return { value: JSON.parse(text) };
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
+    const problem = (message: string) => ({ problem: { code: 'invalid_json_line', message, param: null } as const });
     if (htmlPage || looksLikeHtml(text))
       return problem(
         'The line is not JSON: it looks like HTML, so the URL may lead to a web page, not to the file itself.',
@@ -136,7 +136,7 @@ function checkRequest(value: unknown, text: string, context: LineContext): Check
 
   if (body === undefined) problems.push(missing('body', 'an object'));
   else if (!isObject(body)) problems.push(wrongType('body', 'an object', body));
-  else if ('target' in target) problems.push(...checkBody(target.target, body, context));
+  else if ('target' in target) for (const problem of checkBody(target.target, body, context)) problems.push(problem);
 
   const usableId = idProblem === undefined && typeof customId === 'string' ? customId : null;
   if (problems.length > 0 || usableId === null || 'problem' in target) return bad(usableId, ...problems);
