@@ -87,15 +87,6 @@ export function openApi(settings: Settings, version: string): { openapi: string 
   };
 }
 
-function describeTokens({ tokens }: Settings): string {
-  const key = 'An API key (plai_…)';
-  if (tokens === undefined) return `${key}.`;
-  return (
-    `${key}, or a token (JWT, RS256 or ES256) of ${tokens.issuer} for the audience ${tokens.audience}, with the ` +
-    `project's id in the claim ${tokens.projectClaim} and the role (${ROLES.join(', ')}) in ${tokens.roleClaim}.`
-  );
-}
-
 const ERROR_TEXTS = {
   400: 'The request is not valid; `details` names each field.',
   401: 'No token, or one that is invalid or expired.',
@@ -149,4 +140,13 @@ function parameters(place: 'path' | 'query' | 'header', schema: z.ZodType): Json
     ...(description === undefined ? {} : { description }),
     schema: body,
   }));
+}
+
+function describeTokens({ tokens }: Settings): string {
+  const key = 'An API key (plai_…)';
+  if (tokens === undefined) return `${key}.`;
+  return (
+    `${key}, or a token (JWT, RS256 or ES256) of ${tokens.issuer} for the audience ${tokens.audience}, with the ` +
+    `project's id in the claim ${tokens.projectClaim} and the role (${ROLES.join(', ')}) in ${tokens.roleClaim}.`
+  );
 }
