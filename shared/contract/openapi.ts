@@ -88,15 +88,6 @@ export function openApi(settings: Settings, version: string): { openapi: string 
   };
 }
 
-function describeTokens({ tokens }: Settings): string {
-  const key = 'An API key (plai_…)';
-  if (tokens === undefined) return `${key}.`;
-  return (
-    `${key}, or a token (JWT, RS256 or ES256) of ${tokens.issuer} for the audience ${tokens.audience}, with the ` +
-    `project's id in the claim ${tokens.projectClaim} and the role (${ROLES.join(', ')}) in ${tokens.roleClaim}.`
-  );
-}
-
 const RETRY_AFTER = { headers: { 'Retry-After': { description: 'Seconds.', schema: { type: 'integer' } } } };
 
 const ERROR_TEXTS = {
@@ -153,4 +144,13 @@ function parameters(place: 'path' | 'query' | 'header', schema: z.ZodType): Json
     ...(description === undefined ? {} : { description }),
     schema: body,
   }));
+}
+
+function describeTokens({ tokens }: Settings): string {
+  const key = 'An API key (plai_…)';
+  if (tokens === undefined) return `${key}.`;
+  return (
+    `${key}, or a token (JWT, RS256 or ES256) of ${tokens.issuer} for the audience ${tokens.audience}, with the ` +
+    `project's id in the claim ${tokens.projectClaim} and the role (${ROLES.join(', ')}) in ${tokens.roleClaim}.`
+  );
 }

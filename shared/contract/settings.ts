@@ -1,6 +1,6 @@
 import * as z from 'zod';
-import { text, webUrlProblem } from './fields.ts';
 import { KEEP_DAYS, UPLOAD_DAYS } from './retention.ts';
+import { checkJwksUrl, TokensSchema } from './tokenSettings.ts';
 
 /**
  * What a stage can set. `config.json` holds the stages; `infra/config.ts` checks them with this schema when the stack
@@ -11,30 +11,13 @@ const MIB = 1024 * KIB;
 const Positive = z.int().positive();
 const BUCKET_NAME = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/;
 
-const Claim = text(1, 256);
-
-/** Bearer tokens (JWT) of an identity provider. */
-const TokensSchema = z.strictObject({
-  /** `iss`, letter for letter. */
-  issuer: text(1, 2048),
-  /** Where the issuer shows its keys (its `jwks_uri`). */
-  jwksUrl: z.string(),
-  /** `aud`, or one of them: a name of this API alone, or tokens made for others would open it. */
-  audience: text(1, 2048),
-  /** Claims that hold the project's id and the role. Each is one key, whatever dots and slashes are in it. */
-  projectClaim: Claim.default('project_id'),
-  roleClaim: Claim.default('role'),
-});
-
-const Stage = z.strictObject({
+const StageSettings = z.strictObject({
   /** True lets input URLs and callbacks reach private addresses and plain http. For the local run only. */
   allowPrivateNetworks: z.boolean().default(false),
   /** Buckets that `s3://` input may come from. Their names stand in rights as well: no ARN, no wildcard. */
   inputBuckets: z
     .array(z.string().regex(BUCKET_NAME, { error: 'must be the name of a bucket: 3 to 63 of a-z, 0-9, "." and "-"' }))
     .default([]),
-  /** Whose tokens open the API, beside API keys. Absent: API keys alone do. */
-  tokens: TokensSchema.optional(),
   /** What one project may use; beyond it the answer is a 429. Far beyond what clients that behave have been seen to use. */
   quotas: z
     .strictObject({
@@ -147,10 +130,8 @@ const Stage = z.strictObject({
   /** A line of log for each invocation with what it has used of AWS: `metered.ts`. `npm run bench` sums them. */
   metering: z.boolean().default(false),
   logLevel: z.enum(['DEBUG', 'INFO', 'WARN', 'ERROR']).default('INFO'),
+  /** Whose tokens open the API, beside API keys. Absent: API keys alone do. */
+  tokens: TokensSchema.optional(),
 });
-
-export const SettingsSchema = Stage.superRefine(({ tokens, allowPrivateNetworks }, context) => {
-  const problem = tokens && webUrlProblem(tokens.jwksUrl, allowPrivateNetworks);
-  if (problem !== undefined) context.addIssue({ code: 'custom', path: ['tokens', 'jwksUrl'], message: problem });
-});
+export const SettingsSchema = StageSettings.superRefine(checkJwksUrl);
 export type Settings = z.infer<typeof SettingsSchema>;

@@ -1,6 +1,6 @@
 import { createPublicKey } from 'node:crypto';
 import { type CryptoKey, exportJWK, generateKeyPair, type JWK, type JWTPayload, SignJWT, UnsecuredJWT } from 'jose';
-import type { Settings } from '../../shared/contract/settings.ts';
+import type { TokenSettings } from '../../shared/contract/tokenSettings.ts';
 import { startWebServer } from './webServer.ts';
 
 type Algorithm = 'RS256' | 'ES256';
@@ -32,7 +32,7 @@ export async function startTokenIssuer() {
     const { status, body, headers = {} } = issuer.answer ?? { status: 200, body: whole };
     response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(body);
   });
-  const tokens: NonNullable<Settings['tokens']> = {
+  const tokens: TokenSettings = {
     issuer: 'https://issuer.example/',
     jwksUrl: `${server.url}/.well-known/jwks.json`,
     audience: 'batch-api',

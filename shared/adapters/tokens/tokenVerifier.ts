@@ -1,7 +1,7 @@
 import { errors, jwtVerify } from 'jose';
 import * as z from 'zod';
 import { ProjectId } from '../../contract/fields.ts';
-import type { Settings } from '../../contract/settings.ts';
+import type { TokenSettings } from '../../contract/tokenSettings.ts';
 import { ROLES } from '../../domain/roles.ts';
 import type { Log, TokenVerifier } from '../../ports.ts';
 import { createKeySet } from './keySet.ts';
@@ -17,7 +17,7 @@ const RoleClaim = z.enum(ROLES);
 
 /** Verifies JWTs of the stage's issuer. `read` gets its key set. */
 export function createTokenVerifier(options: {
-  tokens: NonNullable<Settings['tokens']>;
+  tokens: TokenSettings;
   read: () => Promise<unknown>;
   log: Log;
   now?: () => number;
