@@ -118,7 +118,7 @@ async function start({ workflow, log }: Deps, head: BatchHead): Promise<void> {
   } catch (error) {
     log.warn('the first execution could not be started; the check will', {
       batch_id: batchId,
-      error_name: error instanceof Error ? error.name : 'unknown',
+      error,
     });
   }
 }
