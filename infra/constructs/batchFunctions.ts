@@ -11,7 +11,9 @@ import { TABLE } from '../../shared/contract/table.ts';
 import { KEY_PREFIXES } from '../../shared/domain/objectKeys.ts';
 import { bundleFunctions } from '../bundle.ts';
 import type { Stage } from '../config.ts';
+import { accept, logicalIdOf } from '../nag.ts';
 import type { BatchSecrets } from './batchSecrets.ts';
+import { executionsOf } from './machineLogs.ts';
 
 type Props = {
   stage: Stage;
@@ -53,6 +55,18 @@ export class BatchFunctions extends Construct {
       new Set(specs.filter(([, spec]) => spec.models).map(([name]) => name)),
     );
     for (const [name, spec] of specs) this.byName.set(name, this.make(name, spec, folders[name] ?? ''));
+    for (const prefix of Object.values(KEY_PREFIXES))
+      accept(
+        this,
+        `IAM5[Resource::<${logicalIdOf(props.bucket)}.Arn>/${prefix}*]`,
+        'Files of one kind, of whichever project and batch: a function works for all of them.',
+      );
+    for (const bucket of props.stage.settings.inputBuckets)
+      accept(
+        this,
+        `IAM5[Resource::arn:<AWS::Partition>:s3:::${bucket}/*]`,
+        'Clients name any file of a bucket that the stage lets input come from.',
+      );
   }
 
   get(name: FunctionName): lambda.Function {
@@ -86,6 +100,12 @@ export class BatchFunctions extends Construct {
         if (actions.length > 0) machine.grantExecution(made, ...actions);
       }
     }
+    for (const machine of Object.values(machines))
+      accept(
+        this,
+        `IAM5[Resource::${executionsOf(machine)}]`,
+        'Executions of one machine: each has a name of its own, made of the batch and a number.',
+      );
   }
 
   private make(name: FunctionName, spec: FunctionSpec, folder: string): lambda.Function {

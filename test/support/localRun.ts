@@ -1,8 +1,9 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll } from 'vitest';
+import { afterAll, expect } from 'vitest';
 import { type LocalRun, type LocalRunOptions, startLocalRun } from '../../local/runtime.ts';
+import { CANARIES, leaksIn, leaksInFolder } from './canaries.ts';
 
 /** What tests wait for comes soon: a lost batch is looked at after 2 s, a notification is tried again after 1 s. */
 export const TEST_SETTINGS = {
@@ -13,14 +14,22 @@ export const TEST_SETTINGS = {
 
 const dataDirs: string[] = [];
 
-/** A data folder that is there until the test file is through. */
+/** What came by in the histories of executions and on the console. */
+const leaks: string[] = [];
+
+/** A data folder that is there until the test file is through. Nothing secret may be in its logs and histories then. */
 export async function makeDataDir(): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'batch-api-test-'));
   dataDirs.push(dir);
   return dir;
 }
 afterAll(async () => {
-  for (const dir of dataDirs.splice(0)) await rm(dir, { recursive: true, force: true });
+  const found = [...leaks.splice(0)];
+  for (const dir of dataDirs.splice(0)) {
+    found.push(...leaksInFolder(dir));
+    await rm(dir, { recursive: true, force: true });
+  }
+  expect(found).toEqual([]);
 });
 
 export type TestRun = LocalRun & {
@@ -39,7 +48,19 @@ export type Answer = { status: number; headers: Headers; body: any };
  */
 export async function startTestRun(options: Partial<LocalRunOptions> = {}): Promise<TestRun> {
   const dataDir = options.dataDir ?? (await makeDataDir());
-  const run = await startLocalRun({ port: 0, settings: TEST_SETTINGS, ...options, dataDir });
+  const { settings = TEST_SETTINGS, ...rest } = options;
+  const run = await startLocalRun({
+    port: 0,
+    environment: { MODEL_API_KEY: CANARIES.modelKey },
+    ...rest,
+    // All that functions can say is said, so that it can be searched.
+    settings: { logLevel: 'DEBUG', ...settings },
+    dataDir,
+  });
+  run.backstage.observe((event) => {
+    const text = JSON.stringify(event);
+    leaks.push(...leaksIn(text, 'a history'));
+  });
   const call = async (
     method: string,
     path: string,
