@@ -6,8 +6,14 @@ import * as logs from 'aws-cdk-lib/aws-logs';
 import type * as s3 from 'aws-cdk-lib/aws-s3';
 import type * as sfn from 'aws-cdk-lib/aws-stepfunctions';
 import { Construct } from 'constructs';
-import { type FunctionName, type FunctionSpec, functions, type VariableName } from '../../shared/contract/functions.ts';
-import { TABLE } from '../../shared/contract/table.ts';
+import {
+  type FunctionName,
+  type FunctionSpec,
+  functions,
+  type TableWord,
+  type VariableName,
+} from '../../shared/contract/functions.ts';
+import { RECORD_KINDS, type RecordKind, TABLE } from '../../shared/contract/table.ts';
 import { KEY_PREFIXES } from '../../shared/domain/objectKeys.ts';
 import { bundleFunctions } from '../bundle.ts';
 import type { Stage } from '../config.ts';
@@ -31,6 +37,21 @@ const TABLE_ACTIONS = {
   put: 'dynamodb:PutItem',
   update: 'dynamodb:UpdateItem',
 } as const;
+
+/** Kinds for which the same is allowed, together: a statement each. */
+function kindsByWords(table: NonNullable<FunctionSpec['rights']['table']>): [readonly TableWord[], RecordKind[]][] {
+  const entries = Object.entries(table) as [RecordKind, readonly TableWord[]][];
+  return [...Map.groupBy(entries, ([, words]) => words.toSorted().join()).values()].map((same) => [
+    same[0]?.[1] ?? [],
+    same.map(([kind]) => kind),
+  ]);
+}
+
+/** A pattern of partition keys. */
+function leadingKeys(kind: RecordKind): string {
+  const start = RECORD_KINDS[kind];
+  return start.endsWith('#') ? `${start}*` : start;
+}
 
 /** `http/createBatch` → `CreateBatch`; the schedule's check and the route's share a name, so those keep their kind. */
 function constructId(name: FunctionName): string {
@@ -161,11 +182,16 @@ export class BatchFunctions extends Construct {
     const { table, bucket, secrets, stage } = this.props;
     const allow = (actions: string[], resources: string[]) =>
       made.addToRolePolicy(new iam.PolicyStatement({ actions, resources }));
-    if (rights.table)
-      allow(
-        rights.table.map((word) => TABLE_ACTIONS[word]),
-        [table.tableArn],
+    for (const [words, kinds] of kindsByWords(rights.table ?? {})) {
+      made.addToRolePolicy(
+        new iam.PolicyStatement({
+          actions: words.map((word) => TABLE_ACTIONS[word]),
+          resources: [table.tableArn],
+          // Each of these actions names its keys, so the condition is never without a value.
+          conditions: { 'ForAllValues:StringLike': { 'dynamodb:LeadingKeys': kinds.map(leadingKeys) } },
+        }),
       );
+    }
     const indexes = (names: readonly ('due' | 'list')[]) =>
       names.map((index) => `${table.tableArn}/index/${TABLE[`${index}Index`].name}`);
     if (rights.indexes) allow(['dynamodb:Query'], indexes(rights.indexes));

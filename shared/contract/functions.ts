@@ -1,5 +1,6 @@
 import type { RouteName } from './routes.ts';
 import type { StepName } from './steps.ts';
+import type { RecordKind } from './table.ts';
 
 /**
  * The table of functions: what each one is given and may do. The stack makes them from it (file, variables, timeout,
@@ -23,9 +24,11 @@ export type VariableName = (typeof VARIABLE_NAMES)[number];
 /** Kinds of objects in the bucket: keys of `KEY_PREFIXES`. */
 type FileKind = 'uploads' | 'inputs' | 'shards' | 'parts' | 'outputs' | 'snapshots';
 
+export type TableWord = 'get' | 'batchGet' | 'query' | 'put' | 'update';
+
 export type Rights = {
-  /** The actions of the same names on the table: GetItem, BatchGetItem, Query, PutItem, UpdateItem. */
-  table?: readonly ('get' | 'batchGet' | 'query' | 'put' | 'update')[];
+  /** By kind of record, the actions of the same names: GetItem, BatchGetItem, Query, PutItem, UpdateItem. */
+  table?: { readonly [K in RecordKind]?: readonly TableWord[] };
   /** Indexes that it may query; `scan`: that it may read from end to end. */
   indexes?: readonly ('due' | 'list')[];
   scan?: readonly 'list'[];
@@ -63,56 +66,80 @@ export const functions = {
   'http/listBatches': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME'],
-    rights: { table: ['get', 'batchGet', 'query'], indexes: ['list'] },
+    rights: { table: { heads: ['batchGet', 'query'], batches: ['batchGet'], apiKeys: ['get'] }, indexes: ['list'] },
   },
   'http/createBatch': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME', 'BATCH_MACHINE_ARN'],
-    rights: { table: ['get', 'put'], batchMachine: ['start'] },
+    rights: {
+      table: {
+        heads: ['get', 'put'],
+        batches: ['get', 'put'],
+        apiKeys: ['get'],
+        idempotency: ['get', 'put'],
+        uploads: ['get'],
+      },
+      batchMachine: ['start'],
+    },
   },
-  'http/getBatch': { ...HTTP, variables: ['SETTINGS', 'TABLE_NAME'], rights: { table: ['get'] } },
+  'http/getBatch': {
+    ...HTTP,
+    variables: ['SETTINGS', 'TABLE_NAME'],
+    rights: { table: { heads: ['get'], batches: ['get'], apiKeys: ['get'] } },
+  },
   'http/cancelBatch': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME', 'BATCH_MACHINE_ARN'],
-    rights: { table: ['get', 'update'], batchMachine: ['start', 'describe', 'stop'] },
+    rights: {
+      table: { heads: ['get', 'update'], batches: ['get', 'update'], apiKeys: ['get'] },
+      batchMachine: ['start', 'describe', 'stop'],
+    },
   },
   'http/retryBatch': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME', 'BATCH_MACHINE_ARN'],
     // It asks whether the first batch's input is still there.
-    rights: { table: ['get', 'put'], files: { read: ['uploads', 'inputs'] }, batchMachine: ['start'] },
+    rights: {
+      table: { heads: ['get', 'put'], batches: ['get', 'put'], apiKeys: ['get'], idempotency: ['get', 'put'] },
+      files: { read: ['uploads', 'inputs'] },
+      batchMachine: ['start'],
+    },
   },
   'http/downloadBatch': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME', 'SNAPSHOT_MACHINE_ARN'],
     // A pre-signed URL can do what its signer may do, so the signer needs the read.
     rights: {
-      table: ['get', 'update'],
+      table: { heads: ['get'], batches: ['get', 'update'], apiKeys: ['get'] },
       files: { read: ['outputs', 'snapshots'] },
       snapshotMachine: ['start', 'describe'],
     },
   },
-  'http/getReceipt': { ...HTTP, variables: ['SETTINGS', 'TABLE_NAME'], rights: { table: ['get'] } },
+  'http/getReceipt': {
+    ...HTTP,
+    variables: ['SETTINGS', 'TABLE_NAME'],
+    rights: { table: { heads: ['get'], batches: ['get'], apiKeys: ['get'] } },
+  },
   'http/createUpload': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME'],
-    rights: { table: ['get', 'put'], files: { write: ['uploads'] } },
+    rights: { table: { apiKeys: ['get'], uploads: ['put'] }, files: { write: ['uploads'] } },
   },
   'http/getWebhookSecret': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME'],
-    rights: { table: ['get', 'put'] },
+    rights: { table: { apiKeys: ['get'], webhookSecrets: ['get', 'put'] } },
   },
   'http/rotateWebhookSecret': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME'],
-    rights: { table: ['get', 'put', 'update'] },
+    rights: { table: { apiKeys: ['get'], webhookSecrets: ['get', 'put', 'update'] } },
   },
   'http/checkBatches': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME', 'BATCH_MACHINE_ARN', 'NOTIFICATION_MACHINE_ARN', 'OPERATOR_KEY_SECRET_ARN'],
     rights: {
-      table: ['get', 'query', 'update'],
+      table: { heads: ['get', 'update'], batches: ['get', 'query', 'update'] },
       indexes: ['due'],
       batchMachine: ['start', 'describe', 'stop'],
       notificationMachine: ['start', 'describe'],
@@ -122,17 +149,17 @@ export const functions = {
   'http/createKey': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME', 'OPERATOR_KEY_SECRET_ARN'],
-    rights: { table: ['get', 'put'], secrets: ['operatorKey'] },
+    rights: { table: { apiKeys: ['get', 'put'], apiKeyList: ['get', 'put'] }, secrets: ['operatorKey'] },
   },
   'http/listKeys': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME', 'OPERATOR_KEY_SECRET_ARN'],
-    rights: { table: ['query', 'batchGet'], secrets: ['operatorKey'] },
+    rights: { table: { apiKeys: ['batchGet'], apiKeyList: ['query'] }, secrets: ['operatorKey'] },
   },
   'http/revokeKey': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME', 'OPERATOR_KEY_SECRET_ARN'],
-    rights: { table: ['get', 'update'], secrets: ['operatorKey'] },
+    rights: { table: { apiKeys: ['get', 'update'], apiKeyList: ['get'] }, secrets: ['operatorKey'] },
   },
   'http/getHealth': { ...HTTP, variables: ['SETTINGS', 'SERVICE_VERSION'], rights: {} },
   'http/getOpenApi': { ...HTTP, variables: ['SETTINGS', 'SERVICE_VERSION'], rights: {} },
@@ -143,7 +170,7 @@ export const functions = {
     memoryMb: 1024,
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME'],
     rights: {
-      table: ['get', 'update'],
+      table: { heads: ['get', 'update'], batches: ['get', 'update'], uploads: ['get'] },
       files: { read: ['uploads', 'inputs', 'parts'], write: ['inputs', 'parts'], delete: ['inputs'] },
       inputBuckets: true,
     },
@@ -154,7 +181,7 @@ export const functions = {
     memoryMb: 1769,
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME'],
     rights: {
-      table: ['get', 'update'],
+      table: { heads: ['get', 'update'], batches: ['get', 'update'] },
       files: {
         // A retry goes by the index that lies beside the files of the batch that it repeats.
         read: ['uploads', 'inputs', 'shards', 'parts', 'outputs'],
@@ -169,7 +196,7 @@ export const functions = {
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME'],
     // It looks whether the input is still the one that was validated.
     rights: {
-      table: ['get', 'query', 'update'],
+      table: { heads: ['get', 'update'], batches: ['get', 'query'] },
       files: { read: ['shards', 'uploads', 'inputs'], write: ['shards'] },
     },
     models: true,
@@ -179,7 +206,12 @@ export const functions = {
     memoryMb: 512,
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME', 'MODEL_KEY_SECRETS'],
     rights: {
-      table: ['get', 'update'],
+      table: {
+        heads: ['get', 'update'],
+        batches: ['get', 'update'],
+        circuits: ['get', 'update'],
+        callShares: ['get', 'update'],
+      },
       files: { read: ['uploads', 'inputs'], write: ['parts'], delete: ['parts'] },
       secrets: ['modelKeys'],
     },
@@ -191,7 +223,7 @@ export const functions = {
     // Not the batch machine's ARN: that machine refers to this function, and CloudFormation takes no circles.
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME', 'NOTIFICATION_MACHINE_ARN'],
     rights: {
-      table: ['get', 'query', 'update'],
+      table: { heads: ['get', 'update'], batches: ['get', 'query', 'update'] },
       files: {
         read: ['uploads', 'inputs', 'shards', 'parts', 'outputs'],
         write: ['outputs', 'parts'],
@@ -205,7 +237,7 @@ export const functions = {
     memoryMb: 1024,
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME'],
     rights: {
-      table: ['get', 'update'],
+      table: { heads: ['get'], batches: ['get', 'update'] },
       files: { read: ['shards', 'parts', 'snapshots', 'outputs'], write: ['snapshots'], delete: ['snapshots'] },
     },
   },
@@ -213,20 +245,20 @@ export const functions = {
     timeoutSeconds: 60,
     memoryMb: 256,
     variables: ['SETTINGS', 'TABLE_NAME'],
-    rights: { table: ['get', 'query', 'update'] },
+    rights: { table: { heads: ['get', 'update'], batches: ['get', 'query', 'update'] } },
   },
   'workflow/notifyReceiver': {
     timeoutSeconds: 60,
     memoryMb: 256,
     variables: ['SETTINGS', 'TABLE_NAME'],
-    rights: { table: ['get', 'put', 'update'] },
+    rights: { table: { heads: ['get', 'update'], webhookSecrets: ['get', 'put'] } },
   },
   'schedule/checkBatches': {
     timeoutSeconds: 60,
     memoryMb: 512,
     variables: ['SETTINGS', 'TABLE_NAME', 'BATCH_MACHINE_ARN', 'NOTIFICATION_MACHINE_ARN'],
     rights: {
-      table: ['get', 'query', 'update'],
+      table: { heads: ['get', 'update'], batches: ['get', 'query', 'update'] },
       indexes: ['due'],
       batchMachine: ['start', 'describe', 'stop'],
       notificationMachine: ['start', 'describe'],
@@ -236,7 +268,7 @@ export const functions = {
     timeoutSeconds: LONGEST_SECONDS,
     memoryMb: 256,
     variables: ['SETTINGS', 'TABLE_NAME'],
-    rights: { table: ['get', 'batchGet', 'update'], scan: ['list'] },
+    rights: { table: { heads: ['batchGet', 'update'] }, scan: ['list'] },
   },
 } as const satisfies Record<
   `http/${RouteName | 'noRoute'}` | `workflow/${StepName}` | `schedule/${'checkBatches' | 'sweepBatches'}`,
