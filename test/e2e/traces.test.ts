@@ -59,7 +59,7 @@ beforeAll(async () => {
     between: watch.between,
     modelsFile: writeModels({
       providers: { paid: { kind: 'openai', base_url: model.baseUrl, api_key: true } },
-      models: { default: { provider: 'paid', model: 'm', endpoints: ['chat/completions'], limits: { rpm: 60_000 } } },
+      models: { default: { provider: 'paid', model: 'm', endpoints: ['chat/completions'], limits: { requests_per_minute: 60_000 } } },
       agents: { '*': { model: 'default', instructions: `Be kind. ${CANARIES.prompt}` } },
     }),
     settings: {

@@ -63,8 +63,11 @@ async function readText(incoming: IncomingMessage): Promise<string> {
 
 /** The text of the last message of a chat call, without its canary. */
 export function promptOf({ body }: ModelRequest): string {
-  const messages = body.messages as { content: string }[];
-  return withoutCanaries(messages.at(-1)?.content ?? '');
+  const messages = body.messages as { content: string | { text?: string }[] }[];
+  const content = messages.at(-1)?.content ?? '';
+  // Of a message with documents, the part that is text.
+  const text = typeof content === 'string' ? content : content.find((part) => part.text !== undefined)?.text;
+  return withoutCanaries(text ?? '');
 }
 
 export const chatAnswer = (text: string): string =>
