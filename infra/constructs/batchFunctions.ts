@@ -201,8 +201,7 @@ export class BatchFunctions extends Construct {
       kinds.map((kind) => bucket.arnForObjects(`${KEY_PREFIXES[kind]}*`));
     const { read, write, delete: remove } = rights.files ?? {};
     if (read) allow(['s3:GetObject'], objects(read));
-    // The API signs one PUT; only steps upload in parts.
-    const multipart = name.startsWith('workflow/') ? ['s3:AbortMultipartUpload', 's3:ListMultipartUploadParts'] : [];
+    const multipart = rights.files?.multipart ? ['s3:AbortMultipartUpload', 's3:ListMultipartUploadParts'] : [];
     if (write) allow(['s3:PutObject', ...multipart], objects(write));
     if (remove) allow(['s3:DeleteObject'], objects(remove));
     // Without it S3 answers 403 for a key that is not there, which the steps, and a retry of an old batch, must tell from

@@ -34,10 +34,16 @@ export type Rights = {
   scan?: readonly 'list'[];
   /**
    * By kind of object. `read`: GetObject (for a missing key S3 answers 404 only to who may list the bucket, else 403);
-   * `write`: PutObject, AbortMultipartUpload, ListMultipartUploadParts; `delete`: DeleteObject, and ListBucket under
-   * the prefix.
+   * `write`: PutObject, and with `multipart` AbortMultipartUpload and ListMultipartUploadParts; `delete`: DeleteObject,
+   * and ListBucket under the prefix.
    */
-  files?: { read?: readonly FileKind[]; write?: readonly FileKind[]; delete?: readonly FileKind[] };
+  files?: {
+    read?: readonly FileKind[];
+    write?: readonly FileKind[];
+    delete?: readonly FileKind[];
+    /** It writes files of a length that it does not know before. */
+    multipart?: true;
+  };
   /** GetObject on the buckets of the setting `inputBuckets`. */
   inputBuckets?: true;
   batchMachine?: readonly ('start' | 'describe' | 'stop')[];
@@ -171,7 +177,7 @@ export const functions = {
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME'],
     rights: {
       table: { heads: ['get', 'update'], batches: ['get', 'update'], uploads: ['get'] },
-      files: { read: ['uploads', 'inputs', 'parts'], write: ['inputs', 'parts'], delete: ['inputs'] },
+      files: { read: ['uploads', 'inputs', 'parts'], multipart: true, write: ['inputs', 'parts'], delete: ['inputs'] },
       inputBuckets: true,
     },
   },
@@ -185,6 +191,7 @@ export const functions = {
       files: {
         // A retry goes by the index that lies beside the files of the batch that it repeats.
         read: ['uploads', 'inputs', 'shards', 'parts', 'outputs'],
+        multipart: true,
         write: ['shards', 'parts'],
       },
     },
@@ -197,7 +204,7 @@ export const functions = {
     // It looks whether the input is still the one that was validated.
     rights: {
       table: { heads: ['get', 'update'], batches: ['get', 'query'] },
-      files: { read: ['shards', 'uploads', 'inputs'], write: ['shards'] },
+      files: { read: ['shards', 'uploads', 'inputs'], multipart: true, write: ['shards'] },
     },
     models: true,
   },
@@ -226,6 +233,7 @@ export const functions = {
       table: { heads: ['get', 'update'], batches: ['get', 'query', 'update'] },
       files: {
         read: ['uploads', 'inputs', 'shards', 'parts', 'outputs'],
+        multipart: true,
         write: ['outputs', 'parts'],
         delete: ['outputs', 'parts'],
       },
@@ -238,7 +246,12 @@ export const functions = {
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME'],
     rights: {
       table: { heads: ['get'], batches: ['get', 'update'] },
-      files: { read: ['shards', 'parts', 'snapshots', 'outputs'], write: ['snapshots'], delete: ['snapshots'] },
+      files: {
+        read: ['shards', 'parts', 'snapshots', 'outputs'],
+        multipart: true,
+        write: ['snapshots'],
+        delete: ['snapshots'],
+      },
     },
   },
   'workflow/failBatch': {

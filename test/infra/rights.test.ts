@@ -195,7 +195,7 @@ const RIGHTS: Record<string, string[]> = {
     'dynamodb:GetItem, dynamodb:UpdateItem on table PROJECT#*',
     'dynamodb:GetItem, dynamodb:UpdateItem on table SHARES#*',
     OWN_LOG,
-    's3:AbortMultipartUpload, s3:DeleteObject, s3:ListMultipartUploadParts, s3:PutObject on bucket/parts/*',
+    's3:DeleteObject, s3:PutObject on bucket/parts/*',
     's3:GetObject on bucket/inputs/*',
     's3:GetObject on bucket/uploads/*',
     's3:ListBucket on bucket',

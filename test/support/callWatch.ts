@@ -2,10 +2,10 @@ import { Agent, createServer, type IncomingMessage, request, type Server, type S
 import type { AddressInfo } from 'node:net';
 import { pipeline } from 'node:stream';
 import { TABLE } from '../../shared/contract/table.ts';
-import type { Right } from './rights.ts';
+import { allows, functionNamed, type Right, rightsOf, spelledOut } from './rights.ts';
 
 /** By the SDK's `app/<name>`: the function's name, or its end. */
-export type CallsByFunction = Map<string, Right[]>;
+type CallsByFunction = Map<string, Right[]>;
 
 /**
  * Stands between the functions of a local run and its services, and writes down for each call the rights that IAM would
@@ -84,6 +84,20 @@ export function startCallWatch() {
       }
     },
   };
+}
+
+/** What roles lack for calls that were made, in words. The signer of a URL needs the right that its user makes use of. */
+export function missingRights(calls: CallsByFunction, resources: Parameters<typeof rightsOf>[0]): string[] {
+  const signers = new Map([
+    ['signed PUT', 'http/createUpload'],
+    ['signed GET', 'http/downloadBatch'],
+  ]);
+  const granted = rightsOf(resources);
+  return [...calls].flatMap(([by, made]) => {
+    const name = signers.get(by) ?? functionNamed(resources, by);
+    const refused = made.filter((done) => !granted.get(name)?.some((right) => allows(right, done)));
+    return spelledOut(refused).map((what) => `${name} lacks ${what}`);
+  });
 }
 
 function callerOf({ headers, method, url }: IncomingMessage): string {

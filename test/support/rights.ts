@@ -91,9 +91,9 @@ function functionOf(properties: Record<string, unknown>): string {
   return String(properties.Description).replace(/^functions\/|\.ts$/g, '');
 }
 
-/** The function whose name ends with its logical id, as in the table of functions. */
+/** The function whose logical id is in the name, as in the table of functions. Powertools adds a mark of its own to it. */
 export function functionNamed(resources: Resources, name: string): string {
-  const id = idsOf(resources, 'AWS::Lambda::Function').find((each) => name.endsWith(each));
+  const id = idsOf(resources, 'AWS::Lambda::Function').find((each) => name.includes(each));
   if (id === undefined) throw new Error(`The template has no function ${name}`);
   return functionOf(resources[id]?.Properties ?? {});
 }
