@@ -4,6 +4,7 @@ import { App } from 'aws-cdk-lib';
 import * as z from 'zod';
 import { BatchStack } from './batchStack.ts';
 import { ConfigError, MODELS_PATH, readStage } from './config.ts';
+import { checkByNag } from './nag.ts';
 
 /**
  * Synthesizes the stack: `npx cdk synth -c stage=prod`. Context `stage` names the stage of `config.json`, `models` the
@@ -21,6 +22,7 @@ const Package = z.object({ version: z.string() });
 const app = new App({
   postCliContext: require('aws-cdk-lib/recommended-feature-flags.json') as Record<string, unknown>,
 });
+checkByNag(app);
 const context = Context.parse({
   stage: app.node.tryGetContext('stage'),
   models: app.node.tryGetContext('models'),

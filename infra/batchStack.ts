@@ -23,9 +23,9 @@ export class BatchStack extends Stack {
     const { bucket } = new BatchBucket(this, 'Files', stage);
     const secrets = new BatchSecrets(this, 'Secrets', { models: readModels(modelsPath) });
     const functions = new BatchFunctions(this, 'Functions', { stage, modelsPath, table, bucket, secrets, version });
-    const { machine: notification } = new NotificationWorkflow(this, 'Notification', { functions });
-    const { machine: batch } = new BatchWorkflow(this, 'Batch', { functions, bucket });
-    const { machine: snapshot } = new SnapshotWorkflow(this, 'Snapshot', { functions });
+    const { machine: notification } = new NotificationWorkflow(this, 'Notification', { functions, stage });
+    const { machine: batch } = new BatchWorkflow(this, 'Batch', { functions, bucket, stage });
+    const { machine: snapshot } = new SnapshotWorkflow(this, 'Snapshot', { functions, stage });
     functions.connectMachines({ batch, notification, snapshot });
     const api = new BatchApi(this, 'Http', { functions, stage });
     new CheckSchedule(this, 'Check', { functions, everyMinutes: stage.checkEveryMinutes });

@@ -46,6 +46,8 @@ export type LocalRunOptions = {
   settings?: Record<string, unknown>;
   /** Where `MODEL_API_KEY` is looked up. */
   environment?: Record<string, string | undefined>;
+  /** Given the services' endpoints under the SDK's names, answers those that functions get: what a test puts in between. */
+  between?: (endpoints: Record<string, string>) => Promise<Record<string, string>>;
   onProgress?: (text: string) => void;
   onNotification?: Parameters<typeof startDemo>[0]['onNotification'];
 };
@@ -196,7 +198,7 @@ async function startServices(
   };
   functions = startFunctions({
     functions: plan.functions,
-    environment,
+    environment: (await options.between?.(environment)) ?? environment,
     logDir: dir('logs'),
     // Workers spend most of their time waiting for models; more than two a core only adds memory.
     maxConcurrency: Math.max(2, Math.min(8, 2 * availableParallelism())),

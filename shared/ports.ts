@@ -80,6 +80,8 @@ export type Random = { next(): number };
 
 /** Structured; never given prompts, answers, tokens or signed URLs. */
 export type Log = {
+  /** Ids that stand on every line from now on, in place of those that were given before: an invocation's own. */
+  about(ids: Record<string, unknown>): void;
   debug(message: string, fields?: Record<string, unknown>): void;
   info(message: string, fields?: Record<string, unknown>): void;
   warn(message: string, fields?: Record<string, unknown>): void;

@@ -35,8 +35,7 @@ export function drawFunctions(): string {
       code(name),
       `${timeoutSeconds} s, ${memoryMb} MB`,
       [
-        ...(rights.table ?? []),
-        ...(rights.quotas ? ['update quotas'] : []),
+        ...Object.entries(rights.table ?? {}).map(([kind, words]) => `${kind}: ${words.join(' ')}`),
         ...(rights.indexes ?? []).map((index) => `query ${index}`),
         ...(rights.scan ?? []).map((index) => `scan ${index}`),
       ].join(', '),

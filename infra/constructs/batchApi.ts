@@ -5,6 +5,7 @@ import * as logs from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
 import { DEFAULT_ROUTE_FUNCTION, type RouteName, routes } from '../../shared/contract/routes.ts';
 import type { Stage } from '../config.ts';
+import { accept } from '../nag.ts';
 import type { BatchFunctions } from './batchFunctions.ts';
 
 /** The HTTP API: a route a handler, from the table of routes, and `$default` for 404 and 405. */
@@ -20,6 +21,11 @@ export class BatchApi extends Construct {
       createDefaultStage: false,
       defaultIntegration: integration(DEFAULT_ROUTE_FUNCTION),
     });
+    accept(
+      api,
+      'APIG4',
+      'Callers are recognized in the handler, which every route of the table of routes must say how to do: an authorizer of an HTTP API answers in a shape of its own.',
+    );
     for (const [name, route] of Object.entries(routes)) {
       api.addRoutes({
         path: route.path,
@@ -42,6 +48,8 @@ export class BatchApi extends Construct {
       // No query string and no header: a signed URL or a token never gets here.
       format: JSON.stringify({
         requestId: '$context.requestId',
+        // What the function's own lines have as `request_id`.
+        functionRequestId: '$context.integration.requestId',
         routeKey: '$context.routeKey',
         status: '$context.status',
         latencyMs: '$context.responseLatency',

@@ -3,6 +3,7 @@ import * as s3 from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
 import { EXPIRY_DAYS } from '../../shared/contract/retention.ts';
 import { KEY_PREFIXES } from '../../shared/domain/objectKeys.ts';
+import { accept } from '../nag.ts';
 
 /** The bucket: private, TLS only, encrypted, and cleaned by key prefix. */
 export class BatchBucket extends Construct {
@@ -25,5 +26,10 @@ export class BatchBucket extends Construct {
         })),
       ],
     });
+    accept(
+      this.bucket,
+      'S1',
+      'No access logs: they would put the keys of all files and the query strings of pre-signed URLs into a second bucket. Whoever must account for each read turns on data events of CloudTrail.',
+    );
   }
 }

@@ -6,12 +6,20 @@ import * as logs from 'aws-cdk-lib/aws-logs';
 import type * as s3 from 'aws-cdk-lib/aws-s3';
 import type * as sfn from 'aws-cdk-lib/aws-stepfunctions';
 import { Construct } from 'constructs';
-import { type FunctionName, type FunctionSpec, functions, type VariableName } from '../../shared/contract/functions.ts';
-import { QUOTA_PARTITIONS, TABLE } from '../../shared/contract/table.ts';
+import {
+  type FunctionName,
+  type FunctionSpec,
+  functions,
+  type TableWord,
+  type VariableName,
+} from '../../shared/contract/functions.ts';
+import { RECORD_KINDS, type RecordKind, TABLE } from '../../shared/contract/table.ts';
 import { KEY_PREFIXES } from '../../shared/domain/objectKeys.ts';
 import { bundleFunctions } from '../bundle.ts';
 import type { Stage } from '../config.ts';
+import { accept, logicalIdOf } from '../nag.ts';
 import type { BatchSecrets } from './batchSecrets.ts';
+import { executionsOf } from './machineLogs.ts';
 
 type Props = {
   stage: Stage;
@@ -29,6 +37,21 @@ const TABLE_ACTIONS = {
   put: 'dynamodb:PutItem',
   update: 'dynamodb:UpdateItem',
 } as const;
+
+/** Kinds for which the same is allowed, together: a statement each. */
+function kindsByWords(table: NonNullable<FunctionSpec['rights']['table']>): [readonly TableWord[], RecordKind[]][] {
+  const entries = Object.entries(table) as [RecordKind, readonly TableWord[]][];
+  return [...Map.groupBy(entries, ([, words]) => words.toSorted().join()).values()].map((same) => [
+    same[0]?.[1] ?? [],
+    same.map(([kind]) => kind),
+  ]);
+}
+
+/** A pattern of partition keys. */
+function leadingKeys(kind: RecordKind): string {
+  const start = RECORD_KINDS[kind];
+  return start.endsWith('#') ? `${start}*` : start;
+}
 
 /** `http/createBatch` → `CreateBatch`; the schedule's check and the route's share a name, so those keep their kind. */
 function constructId(name: FunctionName): string {
@@ -53,6 +76,18 @@ export class BatchFunctions extends Construct {
       new Set(specs.filter(([, spec]) => spec.models).map(([name]) => name)),
     );
     for (const [name, spec] of specs) this.byName.set(name, this.make(name, spec, folders[name] ?? ''));
+    for (const prefix of Object.values(KEY_PREFIXES))
+      accept(
+        this,
+        `IAM5[Resource::<${logicalIdOf(props.bucket)}.Arn>/${prefix}*]`,
+        'Files of one kind, of whichever project and batch: a function works for all of them.',
+      );
+    for (const bucket of props.stage.settings.inputBuckets)
+      accept(
+        this,
+        `IAM5[Resource::arn:<AWS::Partition>:s3:::${bucket}/*]`,
+        'Clients name any file of a bucket that the stage lets input come from.',
+      );
   }
 
   get(name: FunctionName): lambda.Function {
@@ -86,6 +121,12 @@ export class BatchFunctions extends Construct {
         if (actions.length > 0) machine.grantExecution(made, ...actions);
       }
     }
+    for (const machine of Object.values(machines))
+      accept(
+        this,
+        `IAM5[Resource::${executionsOf(machine)}]`,
+        'Executions of one machine: each has a name of its own, made of the batch and a number.',
+      );
   }
 
   private make(name: FunctionName, spec: FunctionSpec, folder: string): lambda.Function {
@@ -141,20 +182,16 @@ export class BatchFunctions extends Construct {
     const { table, bucket, secrets, stage } = this.props;
     const allow = (actions: string[], resources: string[]) =>
       made.addToRolePolicy(new iam.PolicyStatement({ actions, resources }));
-    if (rights.table)
-      allow(
-        rights.table.map((word) => TABLE_ACTIONS[word]),
-        [table.tableArn],
-      );
-    if (rights.quotas)
+    for (const [words, kinds] of kindsByWords(rights.table ?? {})) {
       made.addToRolePolicy(
         new iam.PolicyStatement({
-          actions: [TABLE_ACTIONS.update],
+          actions: words.map((word) => TABLE_ACTIONS[word]),
           resources: [table.tableArn],
-          // A request has one key: the condition holds only if that is a quota's partition, and not where there is none.
-          conditions: { 'ForAnyValue:StringLike': { 'dynamodb:LeadingKeys': [`${QUOTA_PARTITIONS}*`] } },
+          // Each of these actions names its keys, so the condition is never without a value.
+          conditions: { 'ForAllValues:StringLike': { 'dynamodb:LeadingKeys': kinds.map(leadingKeys) } },
         }),
       );
+    }
     const indexes = (names: readonly ('due' | 'list')[]) =>
       names.map((index) => `${table.tableArn}/index/${TABLE[`${index}Index`].name}`);
     if (rights.indexes) allow(['dynamodb:Query'], indexes(rights.indexes));
@@ -164,8 +201,7 @@ export class BatchFunctions extends Construct {
       kinds.map((kind) => bucket.arnForObjects(`${KEY_PREFIXES[kind]}*`));
     const { read, write, delete: remove } = rights.files ?? {};
     if (read) allow(['s3:GetObject'], objects(read));
-    // The API signs one PUT; only steps upload in parts.
-    const multipart = name.startsWith('workflow/') ? ['s3:AbortMultipartUpload', 's3:ListMultipartUploadParts'] : [];
+    const multipart = rights.files?.multipart ? ['s3:AbortMultipartUpload', 's3:ListMultipartUploadParts'] : [];
     if (write) allow(['s3:PutObject', ...multipart], objects(write));
     if (remove) allow(['s3:DeleteObject'], objects(remove));
     // Without it S3 answers 403 for a key that is not there, which the steps, and a retry of an old batch, must tell from

@@ -5,8 +5,11 @@ import * as sfn from 'aws-cdk-lib/aws-stepfunctions';
 import { Construct } from 'constructs';
 import { MAX_SHARD_TURNS, STEP_VERSION } from '../../shared/contract/steps.ts';
 import { KEY_PREFIXES } from '../../shared/domain/objectKeys.ts';
+import type { Stage } from '../config.ts';
+import { accept, logicalIdOf } from '../nag.ts';
 import type { BatchFunctions } from './batchFunctions.ts';
 import { lambdaStep } from './lambdaStep.ts';
+import { acceptMachine, executionsOf, machineLogs } from './machineLogs.ts';
 
 /** The L2 would let the machine read the whole bucket; it reads lists of shards. */
 class ShardListReader extends sfn.S3JsonLItemReader {
@@ -44,7 +47,7 @@ class MapResultWriter extends sfn.ResultWriterV2 {
 export class BatchWorkflow extends Construct {
   readonly machine: sfn.StateMachine;
 
-  constructor(scope: Construct, id: string, props: { functions: BatchFunctions; bucket: s3.Bucket }) {
+  constructor(scope: Construct, id: string, props: { functions: BatchFunctions; bucket: s3.Bucket; stage: Stage }) {
     super(scope, id);
     const step = (name: string, file: Parameters<BatchFunctions['get']>[0]) =>
       lambdaStep(this, name, props.functions.get(file));
@@ -103,9 +106,21 @@ export class BatchWorkflow extends Construct {
       stateMachineType: sfn.StateMachineType.STANDARD,
       definitionBody: sfn.DefinitionBody.fromChainable(fetch),
       comment: `Runs one attempt of a batch (step contracts of version ${STEP_VERSION})`,
+      logs: machineLogs(this, props.stage),
       // The longest window is 7 days; gathering a very large batch takes hours after it.
       timeout: Duration.days(9),
     });
+    acceptMachine(this.machine);
+    accept(
+      this.machine,
+      `IAM5[Resource::<${logicalIdOf(props.bucket)}.Arn>/${KEY_PREFIXES.shards}*]`,
+      'The lists of shards that maps read and the results that they write, of any batch.',
+    );
+    accept(
+      this.machine,
+      `IAM5[Resource::${executionsOf(this.machine).replace(/:\*$/, '/Process:*')}]`,
+      'CDK lets a failed map run be redriven by hand, in the console.',
+    );
   }
 
   private process(props: { functions: BatchFunctions; bucket: s3.Bucket }): sfn.DistributedMap {

@@ -1,4 +1,5 @@
 import { Duration } from 'aws-cdk-lib';
+import * as iam from 'aws-cdk-lib/aws-iam';
 import type * as lambda from 'aws-cdk-lib/aws-lambda';
 import * as sfn from 'aws-cdk-lib/aws-stepfunctions';
 import * as tasks from 'aws-cdk-lib/aws-stepfunctions-tasks';
@@ -20,6 +21,17 @@ const SERVICE_ERRORS = [
  */
 const DEATHS = ['Runtime.ExitError', 'Runtime.OutOfMemory', 'Lambda.Unknown'];
 
+/** The L2 would let the machine invoke every version and alias of the function as well. */
+class InvokeStep extends tasks.LambdaInvoke {
+  protected override readonly taskPolicies: iam.PolicyStatement[];
+
+  constructor(scope: Construct, id: string, props: tasks.LambdaInvokeProps) {
+    super(scope, id, props);
+    const resources = [props.lambdaFunction.functionArn];
+    this.taskPolicies = [new iam.PolicyStatement({ actions: ['lambda:InvokeFunction'], resources })];
+  }
+}
+
 /**
  * A task that runs one function. Its state is the function's input and its answer the next state. A throttle waits up
  * to about 20 minutes, since it only says that the account is busy; a failure of the function about 4 minutes, the
@@ -27,7 +39,8 @@ const DEATHS = ['Runtime.ExitError', 'Runtime.OutOfMemory', 'Lambda.Unknown'];
  * kills its worker has done so five times (`workerDeaths.ts`) within 13 s; all of them take about 6 minutes.
  */
 export function lambdaStep(scope: Construct, id: string, fn: lambda.Function): tasks.LambdaInvoke {
-  const step = tasks.LambdaInvoke.jsonPath(scope, id, {
+  const step = new InvokeStep(scope, id, {
+    queryLanguage: sfn.QueryLanguage.JSON_PATH,
     lambdaFunction: fn,
     outputPath: '$.Payload',
     retryOnServiceExceptions: false,

@@ -50,6 +50,8 @@ type Pool = {
 function environmentOf(hosted: HostedFunction, common: Record<string, string>): Record<string, string> {
   return {
     AWS_LAMBDA_FUNCTION_NAME: hosted.name,
+    // In the SDK's user agent, which takes 50 characters: so a service can tell by whom it is called.
+    AWS_SDK_UA_APP_ID: hosted.name.slice(-50),
     AWS_LAMBDA_FUNCTION_MEMORY_SIZE: String(hosted.memoryMb),
     AWS_LAMBDA_FUNCTION_VERSION: '$LATEST',
     AWS_LAMBDA_LOG_GROUP_NAME: `/aws/lambda/${hosted.name}`,

@@ -83,7 +83,12 @@ async function interpret(
 async function watch(events: ReturnType<StateMachine['run']>['eventLogs'], run: MachineRun): Promise<void> {
   const executionArn = run.context.Execution.Id;
   for await (const event of events) {
-    run.observe({ executionArn, type: event.type, ...('state' in event ? { state: event.state.name } : {}) });
+    run.observe({
+      executionArn,
+      type: event.type,
+      ...('state' in event ? { state: event.state.name } : {}),
+      told: event,
+    });
   }
 }
 

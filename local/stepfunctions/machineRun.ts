@@ -1,8 +1,11 @@
 import type { StatesContext } from './payloadTemplate.ts';
 import type { Json } from './statesError.ts';
 
-/** What an execution tells those who watch: the interpreter's events. `state` where the event is a state's. */
-export type ExecutionEvent = { executionArn: string; type: string; state?: string };
+/**
+ * What an execution tells those who watch: the interpreter's events. `state` where the event is a state's; `told` is all
+ * that the event holds, inputs, outputs and causes, as a history does.
+ */
+export type ExecutionEvent = { executionArn: string; type: string; state?: string; told: unknown };
 
 /** One execution, as its states see it. */
 export type MachineRun = {

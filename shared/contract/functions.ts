@@ -1,5 +1,6 @@
 import type { RouteName } from './routes.ts';
 import type { StepName } from './steps.ts';
+import type { RecordKind } from './table.ts';
 
 /**
  * The table of functions: what each one is given and may do. The stack makes them from it (file, variables, timeout,
@@ -23,20 +24,26 @@ export type VariableName = (typeof VARIABLE_NAMES)[number];
 /** Kinds of objects in the bucket: keys of `KEY_PREFIXES`. */
 type FileKind = 'uploads' | 'inputs' | 'shards' | 'parts' | 'outputs' | 'snapshots';
 
+export type TableWord = 'get' | 'batchGet' | 'query' | 'put' | 'update';
+
 export type Rights = {
-  /** The actions of the same names on the table: GetItem, BatchGetItem, Query, PutItem, UpdateItem. */
-  table?: readonly ('get' | 'batchGet' | 'query' | 'put' | 'update')[];
-  /** UpdateItem on what quotas count, and on nothing else of the table: every route that answers projects has it. */
-  quotas?: true;
+  /** By kind of record, the actions of the same names: GetItem, BatchGetItem, Query, PutItem, UpdateItem. */
+  table?: { readonly [K in RecordKind]?: readonly TableWord[] };
   /** Indexes that it may query; `scan`: that it may read from end to end. */
   indexes?: readonly ('due' | 'list')[];
   scan?: readonly 'list'[];
   /**
    * By kind of object. `read`: GetObject (for a missing key S3 answers 404 only to who may list the bucket, else 403);
-   * `write`: PutObject, AbortMultipartUpload, ListMultipartUploadParts; `delete`: DeleteObject, and ListBucket under
-   * the prefix.
+   * `write`: PutObject, and with `multipart` AbortMultipartUpload and ListMultipartUploadParts; `delete`: DeleteObject,
+   * and ListBucket under the prefix.
    */
-  files?: { read?: readonly FileKind[]; write?: readonly FileKind[]; delete?: readonly FileKind[] };
+  files?: {
+    read?: readonly FileKind[];
+    write?: readonly FileKind[];
+    delete?: readonly FileKind[];
+    /** It writes files of a length that it does not know before. */
+    multipart?: true;
+  };
   /** GetObject on the buckets of the setting `inputBuckets`. */
   inputBuckets?: true;
   batchMachine?: readonly ('start' | 'describe' | 'stop')[];
@@ -65,27 +72,51 @@ export const functions = {
   'http/listBatches': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME'],
-    rights: { table: ['get', 'batchGet', 'query'], quotas: true, indexes: ['list'] },
+    rights: {
+      table: { heads: ['batchGet', 'query'], batches: ['batchGet'], apiKeys: ['get'], quotas: ['update'] },
+      indexes: ['list'],
+    },
   },
   'http/createBatch': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME', 'BATCH_MACHINE_ARN'],
-    // Where the project has all the open batches that it may, their heads are read: some may have ended.
-    rights: { table: ['get', 'batchGet', 'put'], quotas: true, batchMachine: ['start'] },
+    rights: {
+      table: {
+        heads: ['get', 'batchGet', 'put'],
+        batches: ['get', 'put'],
+        apiKeys: ['get'],
+        quotas: ['get', 'update'],
+        idempotency: ['get', 'put'],
+        uploads: ['get'],
+      },
+      batchMachine: ['start'],
+    },
   },
-  'http/getBatch': { ...HTTP, variables: ['SETTINGS', 'TABLE_NAME'], rights: { table: ['get'], quotas: true } },
+  'http/getBatch': {
+    ...HTTP,
+    variables: ['SETTINGS', 'TABLE_NAME'],
+    rights: { table: { heads: ['get'], batches: ['get'], apiKeys: ['get'], quotas: ['update'] } },
+  },
   'http/cancelBatch': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME', 'BATCH_MACHINE_ARN'],
-    rights: { table: ['get', 'update'], quotas: true, batchMachine: ['start', 'describe', 'stop'] },
+    rights: {
+      table: { heads: ['get', 'update'], batches: ['get', 'update'], apiKeys: ['get'], quotas: ['update'] },
+      batchMachine: ['start', 'describe', 'stop'],
+    },
   },
   'http/retryBatch': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME', 'BATCH_MACHINE_ARN'],
     // It asks whether the first batch's input is still there.
     rights: {
-      table: ['get', 'batchGet', 'put'],
-      quotas: true,
+      table: {
+        heads: ['get', 'batchGet', 'put'],
+        batches: ['get', 'put'],
+        apiKeys: ['get'],
+        quotas: ['get', 'update'],
+        idempotency: ['get', 'put'],
+      },
       files: { read: ['uploads', 'inputs'] },
       batchMachine: ['start'],
     },
@@ -95,33 +126,36 @@ export const functions = {
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME', 'SNAPSHOT_MACHINE_ARN'],
     // A pre-signed URL can do what its signer may do, so the signer needs the read.
     rights: {
-      table: ['get', 'update'],
-      quotas: true,
+      table: { heads: ['get'], batches: ['get', 'update'], apiKeys: ['get'], quotas: ['update'] },
       files: { read: ['outputs', 'snapshots'] },
       snapshotMachine: ['start', 'describe'],
     },
   },
-  'http/getReceipt': { ...HTTP, variables: ['SETTINGS', 'TABLE_NAME'], rights: { table: ['get'], quotas: true } },
+  'http/getReceipt': {
+    ...HTTP,
+    variables: ['SETTINGS', 'TABLE_NAME'],
+    rights: { table: { heads: ['get'], batches: ['get'], apiKeys: ['get'], quotas: ['update'] } },
+  },
   'http/createUpload': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME'],
-    rights: { table: ['get', 'put'], quotas: true, files: { write: ['uploads'] } },
+    rights: { table: { apiKeys: ['get'], quotas: ['update'], uploads: ['put'] }, files: { write: ['uploads'] } },
   },
   'http/getWebhookSecret': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME'],
-    rights: { table: ['get', 'put'], quotas: true },
+    rights: { table: { apiKeys: ['get'], quotas: ['update'], webhookSecrets: ['get', 'put'] } },
   },
   'http/rotateWebhookSecret': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME'],
-    rights: { table: ['get', 'put', 'update'], quotas: true },
+    rights: { table: { apiKeys: ['get'], quotas: ['update'], webhookSecrets: ['get', 'put', 'update'] } },
   },
   'http/checkBatches': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME', 'BATCH_MACHINE_ARN', 'NOTIFICATION_MACHINE_ARN', 'OPERATOR_KEY_SECRET_ARN'],
     rights: {
-      table: ['get', 'query', 'update'],
+      table: { heads: ['get', 'update'], batches: ['get', 'query', 'update'] },
       indexes: ['due'],
       batchMachine: ['start', 'describe', 'stop'],
       notificationMachine: ['start', 'describe'],
@@ -131,17 +165,17 @@ export const functions = {
   'http/createKey': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME', 'OPERATOR_KEY_SECRET_ARN'],
-    rights: { table: ['get', 'put'], secrets: ['operatorKey'] },
+    rights: { table: { apiKeys: ['get', 'put'], apiKeyList: ['get', 'put'] }, secrets: ['operatorKey'] },
   },
   'http/listKeys': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME', 'OPERATOR_KEY_SECRET_ARN'],
-    rights: { table: ['query', 'batchGet'], secrets: ['operatorKey'] },
+    rights: { table: { apiKeys: ['batchGet'], apiKeyList: ['query'] }, secrets: ['operatorKey'] },
   },
   'http/revokeKey': {
     ...HTTP,
     variables: ['SETTINGS', 'TABLE_NAME', 'OPERATOR_KEY_SECRET_ARN'],
-    rights: { table: ['get', 'update'], secrets: ['operatorKey'] },
+    rights: { table: { apiKeys: ['get', 'update'], apiKeyList: ['get'] }, secrets: ['operatorKey'] },
   },
   'http/getHealth': { ...HTTP, variables: ['SETTINGS', 'SERVICE_VERSION'], rights: {} },
   'http/getOpenApi': { ...HTTP, variables: ['SETTINGS', 'SERVICE_VERSION'], rights: {} },
@@ -152,8 +186,8 @@ export const functions = {
     memoryMb: 1024,
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME'],
     rights: {
-      table: ['get', 'update'],
-      files: { read: ['uploads', 'inputs', 'parts'], write: ['inputs', 'parts'], delete: ['inputs'] },
+      table: { heads: ['get', 'update'], batches: ['get', 'update'], uploads: ['get'] },
+      files: { read: ['uploads', 'inputs', 'parts'], multipart: true, write: ['inputs', 'parts'], delete: ['inputs'] },
       inputBuckets: true,
     },
   },
@@ -163,10 +197,11 @@ export const functions = {
     memoryMb: 1769,
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME'],
     rights: {
-      table: ['get', 'update'],
+      table: { heads: ['get', 'update'], batches: ['get', 'update'] },
       files: {
         // A retry goes by the index that lies beside the files of the batch that it repeats.
         read: ['uploads', 'inputs', 'shards', 'parts', 'outputs'],
+        multipart: true,
         write: ['shards', 'parts'],
       },
     },
@@ -178,8 +213,8 @@ export const functions = {
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME'],
     // It looks whether the input is still the one that was validated.
     rights: {
-      table: ['get', 'query', 'update'],
-      files: { read: ['shards', 'uploads', 'inputs'], write: ['shards'] },
+      table: { heads: ['get', 'update'], batches: ['get', 'query'] },
+      files: { read: ['shards', 'uploads', 'inputs'], multipart: true, write: ['shards'] },
     },
     models: true,
   },
@@ -188,7 +223,12 @@ export const functions = {
     memoryMb: 512,
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME', 'MODEL_KEY_SECRETS'],
     rights: {
-      table: ['get', 'update'],
+      table: {
+        heads: ['get', 'update'],
+        batches: ['get', 'update'],
+        circuits: ['get', 'update'],
+        callShares: ['get', 'update'],
+      },
       files: { read: ['uploads', 'inputs'], write: ['parts'], delete: ['parts'] },
       secrets: ['modelKeys'],
     },
@@ -200,9 +240,10 @@ export const functions = {
     // Not the batch machine's ARN: that machine refers to this function, and CloudFormation takes no circles.
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME', 'NOTIFICATION_MACHINE_ARN'],
     rights: {
-      table: ['get', 'query', 'update'],
+      table: { heads: ['get', 'update'], batches: ['get', 'query', 'update'] },
       files: {
         read: ['uploads', 'inputs', 'shards', 'parts', 'outputs'],
+        multipart: true,
         write: ['outputs', 'parts'],
         delete: ['outputs', 'parts'],
       },
@@ -214,28 +255,33 @@ export const functions = {
     memoryMb: 1024,
     variables: ['SETTINGS', 'TABLE_NAME', 'BUCKET_NAME'],
     rights: {
-      table: ['get', 'update'],
-      files: { read: ['shards', 'parts', 'snapshots', 'outputs'], write: ['snapshots'], delete: ['snapshots'] },
+      table: { heads: ['get'], batches: ['get', 'update'] },
+      files: {
+        read: ['shards', 'parts', 'snapshots', 'outputs'],
+        multipart: true,
+        write: ['snapshots'],
+        delete: ['snapshots'],
+      },
     },
   },
   'workflow/failBatch': {
     timeoutSeconds: 60,
     memoryMb: 256,
     variables: ['SETTINGS', 'TABLE_NAME'],
-    rights: { table: ['get', 'query', 'update'] },
+    rights: { table: { heads: ['get', 'update'], batches: ['get', 'query', 'update'] } },
   },
   'workflow/notifyReceiver': {
     timeoutSeconds: 60,
     memoryMb: 256,
     variables: ['SETTINGS', 'TABLE_NAME'],
-    rights: { table: ['get', 'put', 'update'] },
+    rights: { table: { heads: ['get', 'update'], webhookSecrets: ['get', 'put'] } },
   },
   'schedule/checkBatches': {
     timeoutSeconds: 60,
     memoryMb: 512,
     variables: ['SETTINGS', 'TABLE_NAME', 'BATCH_MACHINE_ARN', 'NOTIFICATION_MACHINE_ARN'],
     rights: {
-      table: ['get', 'query', 'update'],
+      table: { heads: ['get', 'update'], batches: ['get', 'query', 'update'] },
       indexes: ['due'],
       batchMachine: ['start', 'describe', 'stop'],
       notificationMachine: ['start', 'describe'],
@@ -245,7 +291,7 @@ export const functions = {
     timeoutSeconds: LONGEST_SECONDS,
     memoryMb: 256,
     variables: ['SETTINGS', 'TABLE_NAME'],
-    rights: { table: ['get', 'batchGet', 'update'], scan: ['list'] },
+    rights: { table: { heads: ['batchGet', 'update'] }, scan: ['list'] },
   },
 } as const satisfies Record<
   `http/${RouteName | 'noRoute'}` | `workflow/${StepName}` | `schedule/${'checkBatches' | 'sweepBatches'}`,

@@ -9,6 +9,7 @@ import type { Log } from '../ports.ts';
 import type { ProjectCaller } from '../usecases/authenticate.ts';
 import { type HttpEvent, type HttpResult, headerOf } from './http/event.ts';
 import {
+  callerLog,
   checkedBy,
   errorAnswer,
   jsonBody,
@@ -17,6 +18,7 @@ import {
   projectOnly,
   requestLog,
 } from './http/middlewares.ts';
+import { lambdaHandler } from './lambdaHandler.ts';
 import { meteredHandler } from './metering.ts';
 
 type CallerOf<R extends RouteName> = (typeof routes)[R]['caller'];
@@ -66,6 +68,7 @@ export function httpHandler<R extends RouteName, const A extends ApiAnswer<R>>(
   else if (route.caller === 'operator' && 'authenticateOperator' in deps)
     stack.use(operatorOnly(deps.authenticateOperator));
   else if (route.caller !== 'anyone') throw new Error(`The route ${name} has nothing to recognize its callers by.`);
+  if (route.caller === 'project') stack.use(callerLog(log));
   if (exchange.body !== undefined)
     stack.use(jsonBody(settings.limits.requestBodyBytes, { optional: isOptional(exchange.body) }));
   // `projectOnly` sets the caller of a project's route.
@@ -96,7 +99,9 @@ export function httpHandler<R extends RouteName, const A extends ApiAnswer<R>>(
     if (answerBytes(result.body ?? '') > MAX_ANSWER_BYTES) throw new Error(`The answer of ${name} is too large.`);
     return result;
   }
-  return meteredHandler({ function: name, kind: 'request' }, (event: HttpEvent, context: Context) =>
-    handler(event, context),
+  return lambdaHandler(
+    meteredHandler({ function: name, kind: 'request' }, (event: HttpEvent, context: Context) =>
+      handler(event, context),
+    ),
   );
 }

@@ -5,6 +5,7 @@ import { ApiError } from '../domain/errors.ts';
 import type { Log } from '../ports.ts';
 import { type HttpEvent, type HttpResult, pathOf } from './http/event.ts';
 import { errorAnswer, requestLog } from './http/middlewares.ts';
+import { lambdaHandler } from './lambdaHandler.ts';
 import { meteredHandler } from './metering.ts';
 
 /** What the gateway has no route for: 405 with `Allow` where the table knows the path, else 404. */
@@ -21,7 +22,9 @@ export function noRouteHandler({ log }: { log: Log }): (event: HttpEvent, contex
         headers: { Allow: allowed.join(', ') },
       });
     });
-  return meteredHandler({ function: 'noRoute', kind: 'request' }, (event: HttpEvent, context: Context) =>
-    handler(event, context),
+  return lambdaHandler(
+    meteredHandler({ function: 'noRoute', kind: 'request' }, (event: HttpEvent, context: Context) =>
+      handler(event, context),
+    ),
   );
 }

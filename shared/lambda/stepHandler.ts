@@ -2,7 +2,9 @@ import type { Context } from 'aws-lambda';
 import type * as z from 'zod';
 import { STEP_VERSION, type StepInput, type StepName, type StepOutput, steps } from '../contract/steps.ts';
 import { OLDER_STEPS, type OlderStep, type OlderSteps, type STEP_VERSION_UNKNOWN } from '../contract/stepVersions.ts';
+import { batchExecutionName, notificationExecutionName, PROJECT_ID, snapshotExecutionName } from '../domain/ids.ts';
 import type { Invocation, Log } from '../ports.ts';
+import { lambdaHandler } from './lambdaHandler.ts';
 import { meteredHandler } from './metering.ts';
 
 /**
@@ -31,33 +33,80 @@ export function stepHandler<S extends StepName>(
 ): (event: unknown, context: Context) => Promise<unknown> {
   const contract = steps[step];
   const handler = async (event: unknown, context: Context) => {
-    const older = olderStep(step, event, olderSteps);
-    const parsed = contract.input.safeParse(older ? older.read(event) : event);
-    if (!parsed.success) throw new InvalidStepInput(problems(step, parsed.error), { cause: parsed.error });
-    // Parsed by this very step's schema.
-    const input = parsed.data as StepInput<S>;
-    const ids = { step, project_id: input.projectId, batch_id: input.batchId, request_id: context.awsRequestId };
+    log.about({ step, request_id: context.awsRequestId, ...runIds(event) });
     try {
+      const older = olderStep(step, event, olderSteps);
+      const parsed = contract.input.safeParse(older ? older.read(event) : event);
+      if (!parsed.success) throw new InvalidStepInput(problems(step, parsed.error), { cause: parsed.error });
+      // Parsed by this very step's schema.
+      const input = parsed.data as StepInput<S>;
       const answer = await run(input, { remainingMs: () => context.getRemainingTimeInMillis() });
       const output = contract.output.safeParse(answer);
       if (!output.success) throw new InvalidStepOutput(problems(step, output.error), { cause: output.error });
-      log.info('step', { ...ids, next: output.data.next });
+      log.info('step', { next: output.data.next });
       return older ? older.answer(output.data as StepOutput<S>, input) : output.data;
     } catch (error) {
-      const { name, message, stack } = error instanceof Error ? error : new Error(String(error));
-      log.error('step failed', { ...ids, error_name: name, error_message: message, stack });
+      log.error('step failed', { error });
       throw error;
     }
   };
-  return meteredHandler({ function: step, kind: 'step' }, handler, (event, { answer }) => ({
-    batch_id: textOf(event, 'batchId'),
-    next: textOf(answer, 'next') ?? 'failed',
-  }));
+  return lambdaHandler(
+    meteredHandler({ function: step, kind: 'step' }, handler, (event, { answer }) => ({
+      batch_id: textOf(event, 'batchId'),
+      next: textOf(answer, 'next') ?? 'failed',
+    })),
+  );
+}
+
+/**
+ * The ids that every line of a step bears, of its input as it came: what is refused is to be found too. What does not
+ * look like an id is left out.
+ */
+function runIds(event: unknown): Record<string, string | number | undefined> {
+  const [batchId, projectId] = [idOf(event, 'batchId'), idOf(event, 'projectId')];
+  const [attempt, notification, snapshot] = [
+    numberOf(event, 'attempt'),
+    numberOf(event, 'notification'),
+    numberOf(event, 'snapshot'),
+  ];
+  const execution =
+    batchId === undefined
+      ? undefined
+      : attempt !== undefined
+        ? batchExecutionName(batchId, attempt)
+        : notification !== undefined
+          ? notificationExecutionName(batchId, notification)
+          : snapshot !== undefined
+            ? snapshotExecutionName(batchId, snapshot)
+            : undefined;
+  return {
+    batch_id: batchId,
+    project_id: projectId,
+    // Of a child of the map its parent's: that is the one whose name tells anything.
+    execution,
+    attempt,
+    shard: numberOf(fieldOf(event, 'shard'), 'shard'),
+    turn: numberOf(event, 'turn'),
+  };
+}
+
+const fieldOf = (value: unknown, field: string): unknown =>
+  typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[field] : undefined;
+
+/** A project's id may be any of these, and a batch's looks the same. */
+function idOf(value: unknown, field: string): string | undefined {
+  const text = textOf(value, field);
+  return text !== undefined && PROJECT_ID.test(text) ? text : undefined;
+}
+
+function numberOf(value: unknown, field: string): number | undefined {
+  const number = fieldOf(value, field);
+  return typeof number === 'number' ? number : undefined;
 }
 
 /** A field of what came in or goes out, before or after it is parsed. */
 function textOf(value: unknown, field: string): string | undefined {
-  const text = typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[field] : undefined;
+  const text = fieldOf(value, field);
   return typeof text === 'string' ? text : undefined;
 }
 

@@ -31,7 +31,7 @@ export async function downloadPartial(
     await settleWithin(refresh(deps, head, record), WORKFLOW_PATIENCE_MS);
   } catch (error) {
     // What is there is of more use than a failure; the next call tries again.
-    deps.log.warn('No snapshot begun', { batchId, error: error instanceof Error ? error.name : typeof error });
+    deps.log.warn('No snapshot begun', { batchId, error });
   }
   const { downloadUrlSeconds } = deps.settings.files;
   const newest = newestSnapshot(record?.ready ?? [], deps.clock.now(), downloadUrlSeconds);

@@ -37,7 +37,7 @@ export async function failBatch(
   if (!head || isEnded(head.status) || head.attempt !== input.attempt) return { ...run, next: 'end' };
   const idleAttempts = idleAttemptsNow(head, await progressMade(deps, ref.batchId));
   // The cause may hold content of the client's: only its name is logged.
-  log.error('A step of the batch failed', { ...run, error: input.error.Error, idleAttempts });
+  log.error('A step of the batch failed', { ...run, error: { name: input.error.Error }, idleAttempts });
 
   const verdict = head.outcome ? undefined : verdictOn(head, input.error.Error, idleAttempts, settings);
   if (verdict) {

@@ -185,7 +185,7 @@ async function start({ workflow, log }: Pick<Deps, 'workflow' | 'log'>, head: Ba
   } catch (error) {
     log.warn('the first execution could not be started; the check will', {
       batch_id: batchId,
-      error_name: error instanceof Error ? error.name : 'unknown',
+      error,
     });
   }
 }

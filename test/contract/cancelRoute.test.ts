@@ -95,8 +95,7 @@ describe('POST /batches/{batch_id}/cancel', () => {
   test('may stop and start executions, and touches no file', () => {
     const { rights } = functions['http/cancelBatch'];
     expect(rights).toEqual({
-      table: ['get', 'update'],
-      quotas: true,
+      table: { heads: ['get', 'update'], batches: ['get', 'update'], apiKeys: ['get'], quotas: ['update'] },
       batchMachine: ['start', 'describe', 'stop'],
     });
   });

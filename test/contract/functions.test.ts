@@ -20,7 +20,7 @@ describe('the table of functions', () => {
   });
 
   it('lets every route of projects count against their quotas, and no other function', () => {
-    const counting = Object.entries<FunctionSpec>(functions).filter(([, { rights }]) => rights.quotas);
+    const counting = Object.entries<FunctionSpec>(functions).filter(([, { rights }]) => rights.table?.quotas);
     const ofProjects = Object.entries<Route>(routes).filter(([, { caller }]) => caller === 'project');
     expect(counting.map(([name]) => name).sort()).toEqual(ofProjects.map(([name]) => `http/${name}`).sort());
   });

@@ -13,6 +13,7 @@ import { startWebServer, type WebServer } from '../support/webServer.ts';
 
 /** Steps that have minutes for gigabytes get seconds for megabytes: each needs several invocations. */
 const OPTIONS = {
+  watchRights: true,
   functions: {
     FunctionsWorkflowFetchInput: { timeoutSeconds: 6 },
     FunctionsWorkflowRunShard: { timeoutSeconds: 6 },

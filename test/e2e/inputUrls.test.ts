@@ -6,11 +6,12 @@ import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { isPublicAddress } from '../../shared/domain/publicAddress.ts';
 import { createBatchClient } from '../support/batchClient.ts';
+import { CANARIES, SIGNED_QUERY } from '../support/canaries.ts';
 import { FORBIDDEN_TARGETS, NAMED_PORTS } from '../support/forbiddenTargets.ts';
 import { type Listeners, startListeners } from '../support/listeners.ts';
 import { startTestRun, TEST_SETTINGS, type TestRun } from '../support/localRun.ts';
 
-const line = (id: string, input = 'hello') =>
+const line = (id: string, input: string = CANARIES.prompt) =>
   JSON.stringify({ custom_id: id, method: 'POST', url: '/agents/a/invoke', body: { input } });
 const MAX_LINES = 50;
 const LINE_BYTES = 1024 * 1024;
@@ -27,9 +28,9 @@ beforeAll(async () => {
       case '/good.jsonl':
         return response.end(`${line('a')}\n${line('b')}\n`);
       case '/moved':
-        return response.writeHead(302, { location: '/good.jsonl' }).end();
+        return response.writeHead(302, { location: `/good.jsonl?${SIGNED_QUERY}` }).end();
       case '/loop':
-        return response.writeHead(302, { location: '/loop' }).end();
+        return response.writeHead(302, { location: `/loop?${SIGNED_QUERY}` }).end();
       case '/packed.jsonl.gz':
         return response.end(gzipSync(line('a')));
       case '/encoded':
@@ -73,8 +74,8 @@ afterAll(async () => {
 const runUrl = async (path: string) => {
   const { id } = await client.create({
     type: 'COMPLETIONS',
-    input_file_url: path.startsWith('http') ? path : origin + path,
-    callback_url: `${origin}/good.jsonl`,
+    input_file_url: `${path.startsWith('http') ? path : origin + path}?${SIGNED_QUERY}`,
+    callback_url: `${origin}/good.jsonl?${CANARIES.callback}`,
   });
   return await client.untilEnded(id);
 };
@@ -109,8 +110,10 @@ describe('an input URL', () => {
     const created = await client.call('POST', '/batches', {
       name: 'bad input',
       type: 'COMPLETIONS',
-      input_file_url: path.startsWith('/') ? origin + path : path,
-      callback_url: `${origin}/good.jsonl`,
+      input_file_url: path.startsWith('file:')
+        ? path
+        : `${path.startsWith('/') ? origin + path : path}?${SIGNED_QUERY}`,
+      callback_url: `${origin}/good.jsonl?${CANARIES.callback}`,
     });
     if (path.startsWith('file:') && created.status === 400) {
       // An upload can be looked up at once, so the request itself is refused.

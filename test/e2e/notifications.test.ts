@@ -4,6 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { Webhook } from 'standardwebhooks';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createBatchClient, type WireBatch } from '../support/batchClient.ts';
+import { CANARIES } from '../support/canaries.ts';
 import { startTestRun, TEST_SETTINGS, type TestRun } from '../support/localRun.ts';
 import { startWebServer, type WebServer } from '../support/webServer.ts';
 
@@ -37,7 +38,7 @@ const receive: RequestListener = async (request, response) => {
   const body = Buffer.concat(chunks).toString('utf8');
   const { batch_id: id } = JSON.parse(body) as { batch_id: string };
   received.push({ id, headers: textHeaders(request.headers), body, at: Date.now(), seen: await client.get(id) });
-  await behaviours.get(request.url ?? '')?.(response, attemptsAt(id).length, request.socket);
+  await behaviours.get((request.url ?? '').split('?')[0] ?? '')?.(response, attemptsAt(id).length, request.socket);
 };
 const textHeaders = (headers: IncomingHttpHeaders) => headers as Record<string, string>;
 const attemptsAt = (id: string) => received.filter((each) => each.id === id);
@@ -63,7 +64,7 @@ async function createBatch(callbackUrl: string): Promise<WireBatch> {
 /** A batch whose receiver behaves like that. */
 async function told(path: string, behave: Behaviour): Promise<WireBatch> {
   behaviours.set(path, behave);
-  return await createBatch(web.url + path);
+  return await createBatch(`${web.url}${path}?${CANARIES.callback}`);
 }
 
 const deliveryOf = (batch: WireBatch) => batch.delivery as Delivery | null;

@@ -36,7 +36,7 @@ let batches: BatchStore;
 beforeAll(async () => {
   [source, receiver] = await Promise.all([startHeldSource(), startTestReceiver()]);
   // No schedule: every check and sweep here is one that a test has asked for.
-  run = await startTestRun({ schedules: false });
+  run = await startTestRun({ schedules: false, watchRights: true });
   client = createBatchClient(run.url, run.apiKey);
   ({ table, sfn, batches } = connect(run));
 });

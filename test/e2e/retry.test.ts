@@ -26,6 +26,7 @@ beforeAll(async () => {
   model = await startModelServer(reply);
   receiver = await startTestReceiver();
   run = await startTestRun({
+    watchRights: true,
     modelsFile: writeModels({
       providers: { scripted: { kind: 'openai', base_url: model.baseUrl, api_key: false } },
       models: { default: { provider: 'scripted', model: 'm', endpoints: ['chat/completions'] } },

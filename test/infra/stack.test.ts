@@ -2,7 +2,6 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import validateAsl from 'asl-validator';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { keys } from '../../shared/adapters/dynamodb/keys.ts';
 import { functions } from '../../shared/contract/functions.ts';
 import { routes } from '../../shared/contract/routes.ts';
 import { FINAL_ERRORS } from '../../shared/contract/steps.ts';
@@ -23,17 +22,6 @@ const find = (type: string, idPart: string): Resource => {
 };
 
 type Statement = { Action: string | string[]; Resource: unknown; Effect: string; Condition?: unknown };
-const list = <T>(value: T | T[]): T[] => (Array.isArray(value) ? value : [value]);
-
-/** The statements of a function's own policy. */
-function statementsOf(idPart: string): Statement[] {
-  const document = find('AWS::IAM::Policy', idPart).Properties.PolicyDocument as { Statement: Statement[] };
-  return document.Statement;
-}
-const actionsOf = (idPart: string) =>
-  statementsOf(idPart)
-    .flatMap((statement) => list(statement.Action))
-    .sort();
 
 describe('the API', () => {
   test('has a route for each row of the table, and $default', () => {
@@ -45,7 +33,14 @@ describe('the API', () => {
   test('logs requests without query strings or headers', () => {
     const stage = find('AWS::ApiGatewayV2::Stage', 'Http').Properties;
     const { Format } = stage.AccessLogSettings as { Format: string };
-    expect(Object.keys(JSON.parse(Format))).toEqual(['requestId', 'routeKey', 'status', 'latencyMs', 'error']);
+    expect(Object.keys(JSON.parse(Format))).toEqual([
+      'requestId',
+      'functionRequestId',
+      'routeKey',
+      'status',
+      'latencyMs',
+      'error',
+    ]);
   });
 });
 
@@ -89,124 +84,6 @@ describe('functions', () => {
     expect([roles.size, groups.size]).toEqual([count, count]);
     for (const { RetentionInDays } of properties('AWS::Logs::LogGroup')) expect(RetentionInDays).toBe(30);
     for (const { ManagedPolicyArns } of properties('AWS::IAM::Role')) expect(ManagedPolicyArns).toBeUndefined();
-  });
-});
-
-describe('rights', () => {
-  const logs = ['logs:CreateLogStream', 'logs:PutLogEvents'];
-  const db = (...words: string[]) => words.map((word) => `dynamodb:${word}`);
-  const sfn = (...words: string[]) => words.map((word) => `states:${word}`);
-  // On the partitions of quotas alone: see below.
-  const quotas = db('UpdateItem');
-  const multipart = ['s3:AbortMultipartUpload', 's3:ListMultipartUploadParts', 's3:PutObject'];
-  const check = [...db('GetItem', 'Query', 'Query', 'UpdateItem')];
-  const batchMachine = sfn('DescribeExecution', 'StartExecution', 'StopExecution');
-  const checkMachines = sfn('DescribeExecution', 'DescribeExecution', 'StartExecution', 'StopExecution');
-
-  test.each([
-    ['FunctionsHttpGetHealth', []],
-    ['FunctionsHttpGetOpenApi', []],
-    ['FunctionsHttpNoRoute', []],
-    ['FunctionsHttpListBatches', [...db('GetItem', 'BatchGetItem', 'Query', 'Query'), ...quotas]],
-    ['FunctionsHttpCreateBatch', [...db('GetItem', 'BatchGetItem', 'PutItem'), ...quotas, ...sfn('StartExecution')]],
-    ['FunctionsHttpGetBatch', [...db('GetItem'), ...quotas]],
-    ['FunctionsHttpCancelBatch', [...db('GetItem', 'UpdateItem'), ...quotas, ...batchMachine]],
-    [
-      'FunctionsHttpRetryBatch',
-      [
-        ...db('GetItem', 'BatchGetItem', 'PutItem'),
-        ...quotas,
-        's3:GetObject',
-        's3:ListBucket',
-        ...sfn('StartExecution'),
-      ],
-    ],
-    [
-      'FunctionsHttpDownloadBatch',
-      [...db('GetItem', 'UpdateItem'), ...quotas, 's3:GetObject', ...sfn('DescribeExecution', 'StartExecution')],
-    ],
-    ['FunctionsHttpGetReceipt', [...db('GetItem'), ...quotas]],
-    ['FunctionsHttpRotateWebhookSecret', [...db('GetItem', 'PutItem', 'UpdateItem'), ...quotas]],
-    ['FunctionsHttpCreateUpload', [...db('GetItem', 'PutItem'), ...quotas, 's3:PutObject']],
-    ['FunctionsHttpGetWebhookSecret', [...db('GetItem', 'PutItem'), ...quotas]],
-    ['FunctionsHttpCreateKey', [...db('GetItem', 'PutItem'), 'secretsmanager:GetSecretValue']],
-    ['FunctionsHttpListKeys', [...db('BatchGetItem', 'Query'), 'secretsmanager:GetSecretValue']],
-    ['FunctionsHttpRevokeKey', [...db('GetItem', 'UpdateItem'), 'secretsmanager:GetSecretValue']],
-    ['FunctionsHttpCheckBatches', [...check, ...checkMachines, 'secretsmanager:GetSecretValue']],
-    ['FunctionsScheduleCheckBatches', [...check, ...checkMachines]],
-    ['FunctionsScheduleSweepBatches', db('BatchGetItem', 'GetItem', 'Scan', 'UpdateItem')],
-    [
-      'FunctionsWorkflowFetchInput',
-      [...db('GetItem', 'UpdateItem'), 's3:GetObject', 's3:DeleteObject', 's3:ListBucket', ...multipart],
-    ],
-    ['FunctionsWorkflowValidateInput', [...db('GetItem', 'UpdateItem'), 's3:GetObject', 's3:ListBucket', ...multipart]],
-    [
-      'FunctionsWorkflowPlanShards',
-      [...db('GetItem', 'Query', 'UpdateItem'), 's3:GetObject', 's3:ListBucket', ...multipart],
-    ],
-    // The shipped models.json has no provider that wants a key.
-    [
-      'FunctionsWorkflowRunShard',
-      [...db('GetItem', 'UpdateItem'), 's3:GetObject', 's3:DeleteObject', 's3:ListBucket', ...multipart],
-    ],
-    [
-      'FunctionsWorkflowFinalizeBatch',
-      [
-        ...db('GetItem', 'Query', 'UpdateItem'),
-        's3:GetObject',
-        's3:DeleteObject',
-        's3:ListBucket',
-        ...multipart,
-        ...sfn('StartExecution'),
-      ],
-    ],
-    [
-      'FunctionsWorkflowSnapshotBatch',
-      [...db('GetItem', 'UpdateItem'), 's3:GetObject', 's3:DeleteObject', 's3:ListBucket', ...multipart],
-    ],
-    ['FunctionsWorkflowFailBatch', db('GetItem', 'Query', 'UpdateItem')],
-    ['FunctionsWorkflowNotifyReceiver', db('GetItem', 'PutItem', 'UpdateItem')],
-  ])('%s may do no more than it must', (id, actions) => {
-    expect(actionsOf(id)).toEqual([...logs, ...actions].sort());
-  });
-
-  test('no statement allows every action or every resource', () => {
-    for (const { PolicyDocument } of properties('AWS::IAM::Policy')) {
-      for (const statement of (PolicyDocument as { Statement: Statement[] }).Statement) {
-        for (const action of list(statement.Action)) expect(action).not.toMatch(/\*/);
-        for (const resource of list(statement.Resource)) expect(resource).not.toBe('*');
-      }
-    }
-  });
-
-  test('a route of projects writes to the partitions of quotas, and with that right to no other', () => {
-    const conditional = properties('AWS::IAM::Policy').flatMap(({ PolicyDocument }) =>
-      (PolicyDocument as { Statement: Statement[] }).Statement.filter(({ Condition }) => Condition !== undefined),
-    );
-    expect(conditional).toHaveLength(Object.values(routes).filter(({ caller }) => caller === 'project').length);
-    for (const statement of conditional) {
-      expect(list(statement.Action)).toEqual(['dynamodb:UpdateItem']);
-      expect(statement.Condition).toEqual({ 'ForAnyValue:StringLike': { 'dynamodb:LeadingKeys': ['QUOTA#*'] } });
-    }
-    for (const key of [keys.requestQuota('p', 0), keys.uploadQuota('p', 0), keys.openBatches('p')])
-      expect(key.pk).toBe('QUOTA#p');
-  });
-
-  test('a download reads outputs and snapshots alone, an upload writes uploads alone', () => {
-    const objects = (id: string) =>
-      statementsOf(id).filter(({ Action }) => list(Action).some((action) => action.startsWith('s3:')));
-    expect(JSON.stringify(objects('FunctionsHttpDownloadBatch'))).toContain('/outputs/*');
-    expect(JSON.stringify(objects('FunctionsHttpDownloadBatch'))).not.toMatch(/\/(inputs|uploads|parts|shards)\/\*/);
-    expect(JSON.stringify(objects('FunctionsHttpCreateUpload'))).toContain('/uploads/*');
-    expect(JSON.stringify(objects('FunctionsHttpCreateUpload'))).not.toMatch(/\/(inputs|outputs|parts|shards)\/\*/);
-  });
-
-  test('the batch machine reads and writes lists of shards, nothing else in the bucket', () => {
-    const s3 = statementsOf('BatchMachineRole').filter(({ Action }) =>
-      list(Action).some((action) => action.startsWith('s3:')),
-    );
-    expect(s3).toHaveLength(1);
-    expect(JSON.stringify(s3[0]?.Resource)).toContain('/shards/*');
   });
 });
 
@@ -328,6 +205,14 @@ describe('the machines', () => {
     for (const name of ['Fetch', 'Validate', 'Plan', 'Process', 'Finalize'])
       expect(States[name]?.Catch, name).toEqual([{ ErrorEquals: ['States.ALL'], ResultPath: '$.error', Next: 'Fail' }]);
   });
+
+  test.each(['BatchMachine', 'NotificationMachine', 'SnapshotMachine'])(
+    '%s logs failures, without inputs and outputs',
+    (id) => {
+      const { LoggingConfiguration } = find('AWS::StepFunctions::StateMachine', id).Properties;
+      expect(LoggingConfiguration).toMatchObject({ Level: 'ERROR', IncludeExecutionData: false });
+    },
+  );
 
   test('every task waits a little longer than its function may run', () => {
     const tasks = JSON.stringify(definition('BatchMachine')).match(/"TimeoutSeconds":930/g);

@@ -239,9 +239,37 @@ describe('an answer', () => {
     expect(log.lines).toContainEqual(
       expect.objectContaining({
         level: 'error',
-        fields: expect.objectContaining({ request_id: 'lambda-request', error_message: 'table is on fire' }),
+        fields: expect.objectContaining({
+          request_id: 'lambda-request',
+          project_id: 'acme',
+          error: expect.objectContaining({ message: 'table is on fire' }),
+        }),
       }),
     );
+  });
+
+  it('is logged with its status and whose it is, by route and ids: not by its path, query or headers', async () => {
+    const { send, log, handler } = filesRoute();
+    await send({ body: { bytes: 5 }, query: '' });
+    const ids = {
+      request_id: 'lambda-request',
+      api_request_id: 'gateway-request',
+      method: 'POST',
+      route: 'POST /files',
+      project_id: 'acme',
+      batch_id: undefined,
+      key_id: undefined,
+    };
+    expect(log.lines).toEqual([{ level: 'info', message: 'request', fields: { ...ids, status: 201 } }]);
+    const event = httpEvent('createUpload', {
+      path: '/files/canary',
+      query: 'X-Amz-Signature=canary',
+      headers: { authorization: 'Bearer canary' },
+      params: { batch_id: 'canary', key_id: 'canary' },
+      body: { bytes: 'canary' },
+    });
+    expect(await handler(event, lambdaContext())).toMatchObject({ statusCode: 401 });
+    expect(log.lines[1]?.fields).toEqual({ ...ids, project_id: undefined, status: 401 });
   });
 
   it('that is late is still one of ours', async () => {

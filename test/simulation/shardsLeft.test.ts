@@ -90,7 +90,7 @@ describe('shards left over after the map', () => {
     // The first round does shard 0. The three after it do nothing, and the fourth is none.
     expect(roundsOf(simulation)).toEqual([3, 2, 2, 2, 2]);
     const failures = simulation.log.lines.filter(({ message }) => message === 'A step of the batch failed');
-    expect(failures).toMatchObject([{ fields: { error: 'NoProgress', attempt: 1 } }]);
+    expect(failures).toMatchObject([{ fields: { error: { name: 'NoProgress' }, attempt: 1 } }]);
     expect(world.calls).toBe(LINES);
   });
 

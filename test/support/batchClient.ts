@@ -1,4 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import { CANARIES, withCanaries, withoutCanaries } from './canaries.ts';
 
 /** A client of the API as a user would write one: HTTP and nothing else. */
 export type WireBatch = {
@@ -30,8 +31,9 @@ export function createBatchClient(url: string, apiKey: string, pollMs = 50) {
     return { status: answer.status, headers: answer.headers, body: (await answer.json()) as Record<string, unknown> };
   };
 
+  /** Text gets canaries into its prompts; bytes go as they are. */
   async function upload(content: string | Uint8Array): Promise<string> {
-    const bytes = typeof content === 'string' ? new TextEncoder().encode(content) : content;
+    const bytes = typeof content === 'string' ? new TextEncoder().encode(withCanaries(content)) : content;
     const { status, body } = await call('POST', '/files', { bytes: bytes.length });
     if (status !== 201) throw new Error(`POST /files answered ${status}: ${JSON.stringify(body)}`);
     const put = await fetch(String(body.upload_url), {
@@ -44,7 +46,7 @@ export function createBatchClient(url: string, apiKey: string, pollMs = 50) {
   }
 
   async function create(fields: Record<string, unknown>): Promise<WireBatch> {
-    const { status, body } = await call('POST', '/batches', { name: 'test', ...fields });
+    const { status, body } = await call('POST', '/batches', { name: CANARIES.batchName, ...fields });
     if (status !== 201) throw new Error(`POST /batches answered ${status}: ${JSON.stringify(body)}`);
     return body as WireBatch;
   }
@@ -76,11 +78,11 @@ export function createBatchClient(url: string, apiKey: string, pollMs = 50) {
     get,
     until,
     untilEnded: (id: string) => until(id, ({ status }) => ENDED.includes(status)),
-    /** The lines of both files, parsed. */
+    /** The lines of both files, parsed and without canaries, and as they are. */
     async results(id: string) {
       const { body } = await call('GET', `/batches/${id}/download`);
       const [output, errors] = await Promise.all([fetchFile(body.output_file_url), fetchFile(body.errors_file_url)]);
-      const parse = (lines: string[]) => lines.map((line) => JSON.parse(line) as ResultLine);
+      const parse = (lines: string[]) => lines.map((line) => JSON.parse(withoutCanaries(line)) as ResultLine);
       return { output: parse(output), errors: parse(errors), rawOutput: output, rawErrors: errors };
     },
   };

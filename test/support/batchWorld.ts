@@ -76,7 +76,14 @@ function collectingLog(): Log & { entries: { level: string; message: string }[] 
   const at = (level: string) => (message: string) => {
     entries.push({ level, message });
   };
-  return { entries, debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
+  return {
+    entries,
+    about: () => undefined,
+    debug: at('debug'),
+    info: at('info'),
+    warn: at('warn'),
+    error: at('error'),
+  };
 }
 
 function recordingWorkflow(): RecordingWorkflow {

@@ -18,7 +18,7 @@ import { startDynalite } from './dynalite.ts';
 import { startLocalS3 } from './localS3.ts';
 import { aBatch } from './records.ts';
 
-const silent: Log = { debug() {}, info() {}, warn() {}, error() {} };
+const silent: Log = { about() {}, debug() {}, info() {}, warn() {}, error() {} };
 
 /** Real time, but pauses take next to none. */
 const impatientClock: Clock = {

@@ -5,6 +5,7 @@ import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 import { ROOT } from '../../local/synth.ts';
 import { type RunInfo, RunInfoSchema } from '../../shared/contract/runInfo.ts';
+import { leaksIn } from './canaries.ts';
 
 /** A local run in a process of its own, which can be killed as a whole. */
 export type LocalProcess = {
@@ -52,6 +53,8 @@ export function startLocalProcess(script: string, args: string[]): LocalProcess 
   const end = async (signal: NodeJS.Signals) => {
     if (isRunning(child)) child.kill(signal);
     await closed;
+    const leaks = leaksIn(said, 'stderr of the local run');
+    if (leaks.length > 0) throw new Error(leaks.join('\n'));
     return child.exitCode;
   };
   return {

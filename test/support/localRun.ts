@@ -1,8 +1,11 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll } from 'vitest';
+import { afterAll, expect } from 'vitest';
 import { type LocalRun, type LocalRunOptions, startLocalRun } from '../../local/runtime.ts';
+import { readAssembly } from '../../local/template/assembly.ts';
+import { missingRights, startCallWatch } from './callWatch.ts';
+import { CANARIES, leaksIn, leaksInFolder } from './canaries.ts';
 
 /** What tests wait for comes soon: a lost batch is looked at after 2 s, a notification is tried again after 1 s. */
 export const TEST_SETTINGS = {
@@ -13,14 +16,24 @@ export const TEST_SETTINGS = {
 
 const dataDirs: string[] = [];
 
-/** A data folder that is there until the test file is through. */
+/** What came by in the histories of executions and on the console. */
+const leaks: string[] = [];
+/** Rights that functions made use of and their deployed roles would not have. */
+const lacks: string[] = [];
+
+/** A data folder that is there until the test file is through. Nothing secret may be in its logs and histories then. */
 export async function makeDataDir(): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'batch-api-test-'));
   dataDirs.push(dir);
   return dir;
 }
 afterAll(async () => {
-  for (const dir of dataDirs.splice(0)) await rm(dir, { recursive: true, force: true });
+  const found = [...leaks.splice(0), ...lacks.splice(0)];
+  for (const dir of dataDirs.splice(0)) {
+    found.push(...leaksInFolder(dir));
+    await rm(dir, { recursive: true, force: true });
+  }
+  expect(found).toEqual([]);
 });
 
 export type TestRun = LocalRun & {
@@ -34,12 +47,31 @@ export type CallOptions = { body?: unknown; key?: string | null; headers?: Recor
 // biome-ignore lint/suspicious/noExplicitAny: a test's expectation is the check of an answer's shape
 export type Answer = { status: number; headers: Headers; body: any };
 
+export type TestRunOptions = Partial<LocalRunOptions> & {
+  /** Holds every call of every function against its deployed role: the test file fails where it would be refused. */
+  watchRights?: boolean;
+};
+
 /**
  * Starts the whole product in a folder of its own, on free ports. Give `dataDir` to go on with an earlier run's data.
  */
-export async function startTestRun(options: Partial<LocalRunOptions> = {}): Promise<TestRun> {
+export async function startTestRun(options: TestRunOptions = {}): Promise<TestRun> {
   const dataDir = options.dataDir ?? (await makeDataDir());
-  const run = await startLocalRun({ port: 0, settings: TEST_SETTINGS, ...options, dataDir });
+  const { settings = TEST_SETTINGS, watchRights = false, ...rest } = options;
+  const watch = watchRights ? startCallWatch() : undefined;
+  const run = await startLocalRun({
+    port: 0,
+    environment: { MODEL_API_KEY: CANARIES.modelKey },
+    ...(watch ? { between: watch.between } : {}),
+    ...rest,
+    // All that functions can say is said, so that it can be searched.
+    settings: { logLevel: 'DEBUG', ...settings },
+    dataDir,
+  });
+  run.backstage.observe((event) => {
+    const text = JSON.stringify(event);
+    leaks.push(...leaksIn(text, 'a history'));
+  });
   const call = async (
     method: string,
     path: string,
@@ -57,6 +89,13 @@ export async function startTestRun(options: Partial<LocalRunOptions> = {}): Prom
   };
   return {
     ...run,
+    async close() {
+      await run.close();
+      if (!watch) return;
+      await watch.close();
+      if (watch.calls.size === 0) lacks.push('No call of a function was seen');
+      lacks.push(...missingRights(watch.calls, readAssembly(join(dataDir, 'cdk.out')).template.Resources));
+    },
     call: (method, path, { body, key = run.apiKey, headers = {} } = {}) =>
       call(method, path, { ...(key === null ? {} : { authorization: `Bearer ${key}` }), ...headers }, body),
     callAsOperator: (method, path, { body, key = run.operatorKey, headers = {} } = {}) =>

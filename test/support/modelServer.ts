@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream';
+import { answerWithCanary, withoutCanaries } from './canaries.ts';
 
 export type ModelRequest = {
   path: string;
@@ -36,7 +37,7 @@ export async function startModelServer(reply: (request: ModelRequest) => ModelRe
     const { status, body: answer, headers = {}, afterMs = 0 } = await reply(request);
     setTimeout(() => {
       response.writeHead(status, { 'content-type': 'application/json', ...headers });
-      if (typeof answer === 'string') response.end(answer);
+      if (typeof answer === 'string') response.end(answerWithCanary(answer));
       // Whoever has read enough of it closes the connection.
       else pipeline(answer, response, () => undefined);
     }, afterMs);
@@ -60,10 +61,13 @@ async function readText(incoming: IncomingMessage): Promise<string> {
   return Buffer.concat(chunks).toString('utf8');
 }
 
-/** The text of the last message of a chat call. */
+/** The text of the last message of a chat call, without its canary. */
 export function promptOf({ body }: ModelRequest): string {
-  const messages = body.messages as { content: string }[];
-  return messages.at(-1)?.content ?? '';
+  const messages = body.messages as { content: string | { text?: string }[] }[];
+  const content = messages.at(-1)?.content ?? '';
+  // Of a message with documents, the part that is text.
+  const text = typeof content === 'string' ? content : content.find((part) => part.text !== undefined)?.text;
+  return withoutCanaries(text ?? '');
 }
 
 export const chatAnswer = (text: string): string =>

@@ -1,5 +1,6 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { CANARIES } from './canaries.ts';
 
 export type Received = { headers: Record<string, string>; body: string };
 
@@ -22,7 +23,7 @@ export async function startTestReceiver(statuses: number[] = [204]) {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as AddressInfo;
   return {
-    url: `http://127.0.0.1:${port}/hook`,
+    url: `http://127.0.0.1:${port}/hook?token=${CANARIES.callback}`,
     received,
     /** Resolves once `count` notifications have come; the test's own timeout bounds it. */
     waitFor: (count: number) =>

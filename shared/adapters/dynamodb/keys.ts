@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { DUE_PARTITIONS, QUOTA_PARTITIONS, TABLE } from '../../contract/table.ts';
+import { DUE_PARTITIONS, RECORD_KINDS, TABLE } from '../../contract/table.ts';
 import type { BatchRef } from '../../domain/batch.ts';
 import { SHARD_PARTITIONS } from '../../domain/shard.ts';
 
@@ -8,8 +8,8 @@ export type Key = { [TABLE.partitionKey]: string; [TABLE.sortKey]: string };
 
 const key = (partition: string, sort: string): Key => ({ [TABLE.partitionKey]: partition, [TABLE.sortKey]: sort });
 
-const PROJECT = 'PROJECT#';
-export const BATCH = 'BATCH#';
+const PROJECT = RECORD_KINDS.heads;
+export const BATCH = RECORD_KINDS.batches;
 
 /** Shard numbers end below the 1,000,000 lines of an input; eight digits keep them in order as text. */
 const SHARD_DIGITS = 8;
@@ -28,22 +28,25 @@ export const keys = {
   shard: (batchId: string, shard: number) =>
     key(keys.shardPartition(batchId, shard % SHARD_PARTITIONS), `SHARD#${String(shard).padStart(SHARD_DIGITS, '0')}`),
   duePartition: (partition: number) => `OPEN#${partition}`,
-  apiKey: (hash: string) => key(`APIKEY#${hash}`, 'APIKEY'),
+  apiKey: (hash: string) => key(`${RECORD_KINDS.apiKeys}${hash}`, 'APIKEY'),
   /** One partition for all keys of a deployment: it is read only when an operator lists or revokes. */
-  apiKeyPartition: 'APIKEYS',
+  apiKeyPartition: RECORD_KINDS.apiKeyList,
   apiKeyEntry: (keyId: string) => key(keys.apiKeyPartition, `KEY#${keyId}`),
-  webhookSecret: (projectId: string) => key(`WEBHOOK#${projectId}`, 'SECRET'),
+  webhookSecret: (projectId: string) => key(`${RECORD_KINDS.webhookSecrets}${projectId}`, 'SECRET'),
   /** Clients choose their idempotency keys: the digest bounds the length (a partition key ends at 2,048 bytes). */
   idempotency: (projectId: string, idempotencyKey: string) =>
-    key(`IDEMPOTENCY#${projectId}#${createHash('sha256').update(idempotencyKey).digest('hex')}`, 'IDEMPOTENCY'),
-  circuit: (model: string) => key(`MODEL#${model}`, 'CIRCUIT'),
+    key(
+      `${RECORD_KINDS.idempotency}${projectId}#${createHash('sha256').update(idempotencyKey).digest('hex')}`,
+      'IDEMPOTENCY',
+    ),
+  circuit: (model: string) => key(`${RECORD_KINDS.circuits}${model}`, 'CIRCUIT'),
   /** By number first: each is a partition of its own. */
-  callShares: (model: string, record: number) => key(`SHARES#${record}#${model}`, 'SHARES'),
+  callShares: (model: string, record: number) => key(`${RECORD_KINDS.callShares}${record}#${model}`, 'SHARES'),
   /** One partition a project: a right to write what quotas count is a right to these partitions alone. */
-  requestQuota: (projectId: string, minute: number) => key(`${QUOTA_PARTITIONS}${projectId}`, `REQUESTS#${minute}`),
-  uploadQuota: (projectId: string, day: number) => key(`${QUOTA_PARTITIONS}${projectId}`, `UPLOADS#${day}`),
-  openBatches: (projectId: string) => key(`${QUOTA_PARTITIONS}${projectId}`, 'OPEN_BATCHES'),
-  upload: (projectId: string, fileId: string) => key(`UPLOAD#${projectId}#${fileId}`, 'UPLOAD'),
+  requestQuota: (projectId: string, minute: number) => key(`${RECORD_KINDS.quotas}${projectId}`, `REQUESTS#${minute}`),
+  uploadQuota: (projectId: string, day: number) => key(`${RECORD_KINDS.quotas}${projectId}`, `UPLOADS#${day}`),
+  openBatches: (projectId: string) => key(`${RECORD_KINDS.quotas}${projectId}`, 'OPEN_BATCHES'),
+  upload: (projectId: string, fileId: string) => key(`${RECORD_KINDS.uploads}${projectId}#${fileId}`, 'UPLOAD'),
 };
 
 /** What a head's key says. */

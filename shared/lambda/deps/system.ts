@@ -1,4 +1,5 @@
 import { systemClock } from '../../adapters/system/clock.ts';
+import { keepContentOutOfCrashes } from '../../adapters/system/crashes.ts';
 import { systemIds } from '../../adapters/system/ids.ts';
 import { createLog } from '../../adapters/system/log.ts';
 import { systemRandom } from '../../adapters/system/random.ts';
@@ -10,6 +11,7 @@ export function systemPorts(
   service: string,
   settings: Settings,
 ): Pick<Ports, 'clock' | 'ids' | 'random' | 'log'> & { settings: Settings } {
+  keepContentOutOfCrashes();
   const log = createLog({ service, level: settings.logLevel });
   return { clock: systemClock, ids: systemIds, random: systemRandom, log, settings };
 }

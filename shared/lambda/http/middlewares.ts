@@ -4,10 +4,11 @@ import type * as z from 'zod';
 import { IDEMPOTENCY_HEADER } from '../../contract/batchRequests.ts';
 import { checked, type ErrorView, errorView } from '../../contract/errorView.ts';
 import { ApiError, type ApiErrorDetail } from '../../domain/errors.ts';
+import { BATCH_ID, KEY_ID } from '../../domain/ids.ts';
 import { mayManage } from '../../domain/roles.ts';
 import type { Log } from '../../ports.ts';
 import type { ProjectCaller } from '../../usecases/authenticate.ts';
-import { bodyOf, type HttpEvent, type HttpResult, headerOf, pathOf, queryOf } from './event.ts';
+import { bodyOf, type HttpEvent, type HttpResult, headerOf, queryOf } from './event.ts';
 
 /** The small steps that every HTTP function is made of, in the order in which `httpHandler` uses them. */
 type Middleware = middy.MiddlewareObj<HttpEvent, HttpResult, Error, Context>;
@@ -41,14 +42,7 @@ export function errorAnswer(log: Log): Middleware {
         return;
       }
       const requestId = context?.awsRequestId ?? event.requestContext?.requestId ?? 'unknown';
-      log.error('request failed', {
-        request_id: requestId,
-        route: event.routeKey,
-        path: event.rawPath,
-        error_name: error?.name,
-        error_message: error?.message,
-        stack: error?.stack,
-      });
+      log.error('request failed', { error });
       const body: ErrorView = {
         error: 'internal_error',
         message: 'Something went wrong on our side.',
@@ -166,15 +160,35 @@ export function checkedBy(
 
 const headersOfInterest = (event: HttpEvent) => ({ [IDEMPOTENCY_HEADER]: headerOf(event, IDEMPOTENCY_HEADER) });
 
+/**
+ * What every line of a request says of it. The route, not the path: clients put into a path whatever they like. The
+ * gateway's own id is what the client sees (`apigw-requestid`) and what the gateway's log has.
+ */
+function requestIds(event: HttpEvent, context: Context): Record<string, string | undefined> {
+  const { batch_id, key_id } = event.pathParameters ?? {};
+  return {
+    request_id: context.awsRequestId,
+    api_request_id: event.requestContext.requestId,
+    method: event.requestContext.http.method,
+    route: event.routeKey,
+    project_id: event.caller?.projectId,
+    batch_id: BATCH_ID.test(batch_id ?? '') ? batch_id : undefined,
+    key_id: KEY_ID.test(key_id ?? '') ? key_id : undefined,
+  };
+}
+
 /** One line a request, answered well or not: ids and numbers only. */
 export function requestLog(log: Log): Middleware {
-  const write: NonNullable<Middleware['after']> = ({ event, context, response }) =>
-    log.info('request', {
-      request_id: context.awsRequestId,
-      method: event.requestContext.http.method,
-      path: pathOf(event),
-      status: response?.statusCode,
-      project_id: event.caller?.projectId,
-    });
-  return { after: write, onError: write };
+  const write: NonNullable<Middleware['after']> = ({ response }) =>
+    log.info('request', { status: response?.statusCode });
+  return {
+    before: ({ event, context }) => log.about(requestIds(event, context)),
+    after: write,
+    onError: write,
+  };
+}
+
+/** Once the caller is known, the lines say whose request it is. */
+export function callerLog(log: Log): Middleware {
+  return { before: ({ event, context }) => log.about(requestIds(event, context)) };
 }

@@ -36,7 +36,7 @@ export function watchStop(
       if (isOutOfTime(deps.settings, invocation)) return stop.abort(new Interrupted('time'));
       // The next look is near: a table that does not answer this one fails no fetch.
       const isStopped = await mustStop(deps, batchId).catch((error: unknown) => {
-        deps.log.warn('control not read', { batchId, error: error instanceof Error ? error.name : typeof error });
+        deps.log.warn('control not read', { batchId, error });
         return false;
       });
       if (over.signal.aborted) return;

@@ -55,7 +55,7 @@ export async function callLine(
   } catch (error) {
     if (options.signal.aborted) return { kind: 'called_off' };
     // The provider itself failed: its key could not be read, or it has a fault. As good as not reached.
-    deps.log.warn('model provider failed', { provider, error: error instanceof Error ? error.name : typeof error });
+    deps.log.warn('model provider failed', { provider, error });
     return failed('network', { reason: 'the provider could not be called' });
   }
   switch (answer.kind) {
@@ -70,8 +70,7 @@ export async function callLine(
         return readAnswer(deps.models, line, answer);
       } catch (error) {
         // Whatever is the matter with this answer must not take the worker's other lines along.
-        const name = error instanceof Error ? error.name : typeof error;
-        deps.log.error('answer not read', { provider, line: line.line, error: name });
+        deps.log.error('answer not read', { provider, line: line.line, error });
         return failed('invalid_response', { reason: 'it could not be read' });
       }
   }

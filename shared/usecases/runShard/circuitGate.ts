@@ -63,8 +63,7 @@ export function createCircuitGate(options: Options): CallGate & { readonly probi
   /** Others have ended the outage, so the model was up: the next fault of each line counts at once. These had it. */
   let chargedSince: Set<CalledLine> | undefined;
 
-  const warn = (what: string) => (error: unknown) =>
-    log.warn(what, { model, error: error instanceof Error ? error.name : typeof error });
+  const warn = (what: string) => (error: unknown) => log.warn(what, { model, error });
   const decide = (work: Promise<void>) => {
     handedOut = false;
     const mine = work.finally(() => {

@@ -55,7 +55,7 @@ export class ControlWatch {
       if (control?.action === 'stop') this.stop();
       this.deadline = control?.deadline ?? this.deadline;
     } catch (error) {
-      log.warn('control not read', { batchId, error: error instanceof Error ? error.name : typeof error });
+      log.warn('control not read', { batchId, error });
     }
     this.#polling = false;
     this.#nextPollAt = clock.now() + this.#everyMs;

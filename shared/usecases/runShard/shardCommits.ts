@@ -222,7 +222,7 @@ export class ShardCommits {
       // Live counts only: Plan and Finalize set them from the shards' records.
       log.warn('counts not added', {
         batchId: this.#ref.batchId,
-        error: error instanceof Error ? error.name : 'unknown',
+        error,
       });
     }
   }
@@ -239,7 +239,7 @@ export class ShardCommits {
     try {
       this.#errorsFull = (await this.#deps.batches.addErrors(batchId, errors)) === 'full';
     } catch (error) {
-      this.#deps.log.warn('errors not added', { batchId, error: error instanceof Error ? error.name : 'unknown' });
+      this.#deps.log.warn('errors not added', { batchId, error });
     }
   }
 
@@ -250,7 +250,7 @@ export class ShardCommits {
         return await work();
       } catch (error) {
         if (tries === COMMIT_TRIES) throw error;
-        this.#deps.log.warn('commit tried again', { tries, error: error instanceof Error ? error.name : 'unknown' });
+        this.#deps.log.warn('commit tried again', { tries, error });
         await this.#deps.clock.sleep(COMMIT_PAUSE_MS * tries);
       }
     }

@@ -147,8 +147,7 @@ export function createShareGate(
     return { calls, plannedMs, costMs, isBound: calls === most };
   };
 
-  const warn = (what: string, error: unknown) =>
-    log.warn(what, { model, error: error instanceof Error ? error.name : typeof error });
+  const warn = (what: string, error: unknown) => log.warn(what, { model, error });
   const pauseMs = (firstMs: number, longestMs: number, times: number) =>
     (0.1 + 0.9 * random.next()) * Math.min(longestMs, firstMs * 2 ** Math.min(times, 10));
 

@@ -47,3 +47,57 @@ it('the log writes one JSON line with the fields, from its level up', () => {
     batch_id: 'batch_1',
   });
 });
+
+/** What a process that runs the program says, in all. */
+function said(program: string): string {
+  const of = (name: string) => new URL(`../../../shared/adapters/system/${name}.ts`, import.meta.url).href;
+  const imports = `import { createLog } from '${of('log')}'; import { keepContentOutOfCrashes } from '${of('crashes')}';
+    const log = createLog({ service: 'runShard', level: 'DEBUG' });`;
+  const env = { ...process.env, POWERTOOLS_LOGGER_LOG_EVENT: 'true', POWERTOOLS_DEV: 'true' };
+  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', imports + program], {
+    encoding: 'utf8',
+    env,
+  });
+  return stdout + stderr;
+}
+
+it('every line bears the ids of what it is about, in snake_case, until the log is told of something else', () => {
+  const lines = said(`
+    log.about({ batch_id: 'batch_1', shard: 3 });
+    log.info('one', { idleAttempts: 2, error: new SyntaxError('canary') });
+    log.about({ batch_id: 'batch_2' });
+    log.info('two');`)
+    .replaceAll('\n  ', ' ')
+    .replaceAll('\n}', '}')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+  expect(lines).toMatchObject([
+    { message: 'one', batch_id: 'batch_1', shard: 3, idle_attempts: 2, error: { name: 'SyntaxError' } },
+    { message: 'two', batch_id: 'batch_2' },
+  ]);
+  expect(lines[1]).not.toHaveProperty('shard');
+  expect(JSON.stringify(lines)).not.toContain('canary');
+});
+
+it.each([
+  [
+    'an exception',
+    `setTimeout(() => { throw Object.assign(new TypeError(secret), { body: secret, cause: new Error(secret) }); })`,
+  ],
+  ['a rejection', `Promise.reject(Object.assign(new SyntaxError(secret), { input: secret }));`],
+])('%s that nothing catches is printed without its message', (_, crash) => {
+  // Node shows the line of the source as well.
+  const spoken = `const secret = ['cana', 'ry'].join('');`;
+  // As Lambda's runtime does.
+  const runtime = ['uncaughtException', 'unhandledRejection']
+    .map((event) => `process.on('${event}', (error) => { console.error(error); process.exit(128); });`)
+    .join('\n');
+  for (const before of ['', runtime]) {
+    const output = said(`${spoken} ${before} keepContentOutOfCrashes(); ${crash}`);
+    expect(output).toMatch(/TypeError|SyntaxError/);
+    expect(output).not.toContain('canary');
+    // There is something to guard against.
+    expect(said(`${spoken} ${before} ${crash}`)).toContain('canary');
+  }
+});
