@@ -200,7 +200,7 @@ export type BatchStore = {
     from: number,
     progress: { idleAttempts: number; committedAtAttempt: number; outcome?: Outcome },
   ): Promise<'taken' | 'superseded'>;
-  /** Takes the next notification number if `from` is still the newest. */
+  /** Takes the next notification number if `from` is still the newest, and none has delivered or given up. */
   takeNotification(ref: BatchRef, from: number): Promise<'taken' | 'superseded'>;
   /** What an attempt has come to, unless a later one has been noted; a delivery is noted in any case, and stays. */
   setDelivery(ref: BatchRef, delivery: Delivery, deliveredAt: number | undefined, now: number): Promise<void>;

@@ -26,7 +26,7 @@ export type FunctionHostOptions = {
   maxConcurrency: number;
   /** An idle sandbox is given back after this long… */
   idleMs?: number;
-  /** …and the longest idle at once while there are more than these. Each holds 20 MB, or 80 with a process of its own. */
+  /** …and at once while there are more than these. Each holds 20 MB, or 80 with a process of its own. */
   maxIdle?: number;
 };
 
@@ -63,8 +63,8 @@ function environmentOf(hosted: HostedFunction, common: Record<string, string>): 
   };
 }
 
-/** The life of a batch takes twelve functions, the check and the client's questions among them: those stay warm. */
-const MAX_IDLE = 16;
+/** The life of a batch takes twelve functions, the check and the client's questions among them: two of each stay warm. */
+const MAX_IDLE = 24;
 
 /** Hosts the template's functions in worker threads and processes. Nothing is started before it is invoked. */
 export function startFunctions(options: FunctionHostOptions): FunctionHost {
@@ -119,11 +119,14 @@ export function startFunctions(options: FunctionHostOptions): FunctionHost {
     }
   };
 
-  /** Gives back what has been idle for long, and the longest idle beyond `keep`. */
+  /**
+   * Gives back what has been idle for long, and beyond `keep` first what has a younger one of its function beside it: the
+   * last of a function costs its next invocation a start.
+   */
   const trim = (keep: number, idleBefore = 0): void => {
     const idle = [...all]
-      .flatMap((pool) => pool.idle.map((sandbox) => ({ pool, sandbox })))
-      .sort((a, b) => b.sandbox.idleSince - a.sandbox.idleSince);
+      .flatMap((pool) => pool.idle.map((sandbox, at, { length }) => ({ pool, sandbox, isSpare: at < length - 1 })))
+      .sort((a, b) => Number(a.isSpare) - Number(b.isSpare) || b.sandbox.idleSince - a.sandbox.idleSince);
     for (const [index, { pool, sandbox }] of idle.entries()) {
       if (index < keep && sandbox.idleSince >= idleBefore && !sandbox.dead) continue;
       pool.idle.splice(pool.idle.indexOf(sandbox), 1);

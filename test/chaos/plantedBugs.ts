@@ -54,7 +54,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     },
     weather: { invoked_twice: 0.7 },
     change: (spec) => justOne(spec, { count: 500 }),
-    shownBy: 1,
+    shownBy: 5,
     caughtBy: /model calls were repeated|is processing_failed: The result of this line was lost/,
   },
   {
@@ -147,7 +147,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
       };
     },
     weather: { killed_after: 0.01, table_answer_lost: 0.1 },
-    shownBy: 2,
+    shownBy: 4,
     caughtBy: /Its counts of completed and failed lines|A notification/,
   },
   {

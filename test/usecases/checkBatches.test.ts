@@ -444,4 +444,20 @@ describe('the check of ended batches', () => {
     expect(both.reduce((sum, { notified }) => sum + notified, 0)).toBe(1);
     expect(notification(head, 2)).toBeUndefined();
   });
+
+  test('starts no other one where the first delivers and ends between two calls of a look', async () => {
+    const head = await open('succeeded', { status: 'completed', notification: 1 });
+    const { describeNotification } = world.workflow;
+    const workflow: Workflow = {
+      ...world.workflow,
+      describeNotification: async (batchId, number) => {
+        await world.batches.setDelivery(head, { attempts: 1, lastStatus: 204 }, world.clock.now(), world.clock.now());
+        world.workflow.executions.set(`${batchId}-notify-${number}`, 'succeeded');
+        return describeNotification(batchId, number);
+      },
+    };
+    expect(await checkBatches({ ...world, workflow })).toMatchObject({ checked: 1, unchanged: 1, batches: [] });
+    expect(notification(head, 2)).toBeUndefined();
+    expect(await headOf(world, head)).toMatchObject({ notification: 1 });
+  });
 });

@@ -125,7 +125,12 @@ export function createBatchMoves(
     },
 
     async takeNotification(ref, from) {
-      return await takeNumber(ref, 'notification', from, (e) => ({ set: [], when: e.exists(TABLE.partitionKey) }));
+      // `from` alone does not show that its notification is over: a check that read the record before the delivery, and
+      // asks after the execution once it has ended, would take a delivered one for lost.
+      return await takeNumber(ref, 'notification', from, (e) => ({
+        set: [],
+        when: [e.exists(TABLE.partitionKey), e.absent('deliveredAt'), e.absent('delivery.gaveUpAt')].join(' AND '),
+      }));
     },
   };
 }

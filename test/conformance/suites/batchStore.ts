@@ -521,6 +521,21 @@ export function batchStoreSuite(open: () => BatchStores): void {
       expect((await open().batches.get(head))?.notification).toBe(2);
     });
 
+    // Whoever looks on while another notification ends reads the record first, and then that it runs no more.
+    test.each([
+      ['delivered', { attempts: 1, lastStatus: 204 }, NOW],
+      ['given up', { attempts: 2, lastStatus: 410, gaveUpAt: NOW }, undefined],
+    ])('once the notification is %s no more numbers are given out', async (_, delivery, deliveredAt) => {
+      const head = await created();
+      await open().batches.move(head, 'failed', { now: NOW });
+      expect(await open().batches.takeNotification(head, 0)).toBe('taken');
+      await open().batches.setDelivery(head, { attempts: 1, lastStatus: 500 }, undefined, NOW);
+      expect(await open().batches.takeNotification(head, 1)).toBe('taken');
+      await open().batches.setDelivery(head, delivery, deliveredAt, NOW);
+      expect(await open().batches.takeNotification(head, 2)).toBe('superseded');
+      expect((await open().batches.get(head))?.notification).toBe(2);
+    });
+
     test('an unknown batch has none', async () => {
       const ref = { projectId: 'p', batchId: 'batch_none' };
       expect(await open().batches.takeNotification(ref, 0)).toBe('superseded');

@@ -26,27 +26,28 @@ function hostOf(
     timeoutSeconds?: number;
     memoryMb?: number;
     maxConcurrency?: number;
+    maxIdle?: number;
+    names?: string[];
     environment?: Record<string, string>;
   } = {},
 ): FunctionHost {
   const entryFile = join(dir, 'index.mjs');
   writeFileSync(entryFile, source);
   host = startFunctions({
-    functions: [
-      {
-        arn: 'arn:aws:lambda:us-east-1:000000000000:function:fn',
-        name: 'fn',
-        entryFile,
-        handlerExport: 'handler',
-        environment: options.environment ?? {},
-        timeoutSeconds: options.timeoutSeconds ?? 60,
-        memoryMb: options.memoryMb ?? 128,
-        ownProcess,
-      },
-    ],
+    functions: (options.names ?? ['fn']).map((name) => ({
+      arn: `arn:aws:lambda:us-east-1:000000000000:function:${name}`,
+      name,
+      entryFile,
+      handlerExport: 'handler',
+      environment: options.environment ?? {},
+      timeoutSeconds: options.timeoutSeconds ?? 60,
+      memoryMb: options.memoryMb ?? 128,
+      ownProcess,
+    })),
     environment: { AWS_REGION: 'us-east-1' },
     logDir: join(dir, 'logs'),
     maxConcurrency: options.maxConcurrency ?? 2,
+    ...(options.maxIdle === undefined ? {} : { maxIdle: options.maxIdle }),
   });
   return host;
 }
@@ -136,6 +137,21 @@ describe.each([
       }[];
       expect(new Set(payloads.map(({ threadId }) => threadId)).size).toBe(2);
       expect(payloads.every(({ most }) => most === 1)).toBe(true);
+    });
+
+    it('that are too many idle are given back where a function has several, and not its last one', async () => {
+      const host = hostOf(
+        `let count = 0;
+       export const handler = async () => {
+         await new Promise((resolve) => setTimeout(resolve, 20));
+         return ++count;
+       };`,
+        { names: ['once', 'often'], maxIdle: 2 },
+      );
+      expect(await host.invoke('once', {})).toEqual({ payload: 1 });
+      await Promise.all([host.invoke('often', {}), host.invoke('often', {})]);
+      expect(await host.invoke('once', {})).toEqual({ payload: 2 });
+      expect(await host.invoke('often', {})).toEqual({ payload: 2 });
     });
 
     it('that are closed answer what is still waiting', async () => {
