@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createBatchClient } from '../support/batchClient.ts';
+import { withCanaries } from '../support/canaries.ts';
 import { startTestRun, TEST_SETTINGS, type TestRun } from '../support/localRun.ts';
 import { chatAnswer, promptOf, startModelServer, writeModels } from '../support/modelServer.ts';
 import { startTestReceiver } from '../support/receiver.ts';
@@ -175,7 +176,7 @@ describe('a batch whose model stops answering half way', () => {
       lines: 25,
       completed: 20,
       failed: 5,
-      input: digestOf(input.join('\n')),
+      input: digestOf(withCanaries(input.join('\n'))),
       output: digestOf(final.output),
       errors: digestOf(final.errors),
     });
@@ -194,7 +195,7 @@ describe('a receipt', () => {
       lines: 2,
       completed: 0,
       failed: 2,
-      input: digestOf(input.join('\n')),
+      input: digestOf(withCanaries(input.join('\n'))),
       output: null,
       errors: digestOf(await fetchText(files.errors_file_url)),
     });
