@@ -36,7 +36,6 @@ const NO_SECRET: Record<string, string> = {
   'shared/adapters/dynamodb/batchMoves.ts': 'marks of own writes',
   'shared/adapters/dynamodb/shardStore.ts': 'marks of own writes',
   'shared/adapters/dynamodb/snapshotStore.ts': 'marks of own writes',
-  'shared/domain/duplicateIds.ts': 'ids of lines in one file',
   'shared/usecases/finalizeBatch/endBatch.ts': 'numbers of lines',
   'shared/usecases/makeBatch.ts': "bodies of the project's own",
 };

@@ -17,14 +17,16 @@ export type LoggedError = {
   cause?: LoggedError;
 };
 
-/** Classes of this code whose messages hold ids, keys and counts. Those of the others are for clients, or quote them. */
+/** Classes of this code whose messages hold ids, keys, counts and the deployer's own hosts. Those of the others are for clients, or quote them. */
 export const OWN_MESSAGES: ReadonlySet<string> = new Set([
   'CommitUnknown',
+  'DocumentUnreadable',
   'FileChanged',
   'FileMissing',
   'FinalizedTooEarly',
   'InvalidStepInput',
   'InvalidStepOutput',
+  'IssuerUnreachable',
   'NoProgress',
   'ResultsInconsistent',
   'StepVersionUnknown',

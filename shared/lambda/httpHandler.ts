@@ -9,7 +9,6 @@ import type { Log } from '../ports.ts';
 import type { ProjectCaller } from '../usecases/authenticate.ts';
 import { type HttpEvent, type HttpResult, headerOf } from './http/event.ts';
 import {
-  callerLog,
   checkedBy,
   errorAnswer,
   jsonBody,
@@ -68,7 +67,6 @@ export function httpHandler<R extends RouteName, const A extends ApiAnswer<R>>(
   else if (route.caller === 'operator' && 'authenticateOperator' in deps)
     stack.use(operatorOnly(deps.authenticateOperator));
   else if (route.caller !== 'anyone') throw new Error(`The route ${name} has nothing to recognize its callers by.`);
-  if (route.caller === 'project') stack.use(callerLog(log));
   if (exchange.body !== undefined)
     stack.use(jsonBody(settings.limits.requestBodyBytes, { optional: isOptional(exchange.body) }));
   // `projectOnly` sets the caller of a project's route.

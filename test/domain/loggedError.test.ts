@@ -86,7 +86,7 @@ test('every class of error of this code is one whose message may be logged, or o
     .join('\n');
   const names = [...sources.matchAll(/override readonly name = '(\w+)'/g)].map(([, name]) => name ?? '');
   const forClients = ['ApiError', 'BrokenOff', 'InputRejected', 'TargetRefused'];
-  const caughtWhereTheyAreThrown = ['CallTimedOut', 'EndedMeanwhile', 'Interrupted', 'Overtaken', 'TimeoutError'];
+  const caughtWhereTheyAreThrown = ['EndedMeanwhile', 'Interrupted', 'Overtaken', 'TimeoutError'];
   expect([...new Set(names)].toSorted()).toEqual(
     [...OWN_MESSAGES, ...forClients, ...caughtWhereTheyAreThrown].toSorted(),
   );

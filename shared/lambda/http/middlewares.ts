@@ -59,17 +59,20 @@ export function projectOnly(
   {
     authenticate,
     admit,
+    log,
   }: {
     authenticate: (authorization: string | undefined) => Promise<ProjectCaller>;
     admit: (caller: ProjectCaller) => Promise<void>;
+    log: Log;
   },
   access: 'read' | 'manage',
 ): Middleware {
   return {
-    before: async ({ event }) => {
+    before: async ({ event, context }) => {
       const caller = await authenticate(headerOf(event, 'authorization'));
-      // Known from here on, so that the line of log of a request that is refused names its project.
       event.caller = caller;
+      // From here on, so that the line of log of a request that is refused names its project.
+      log.about(requestIds(event, context));
       await admit(caller);
       if (access === 'manage' && !mayManage(caller.role))
         throw new ApiError('forbidden', `The role ${caller.role} may read, but not do this: owner and admin may.`);
@@ -186,9 +189,4 @@ export function requestLog(log: Log): Middleware {
     after: write,
     onError: write,
   };
-}
-
-/** Once the caller is known, the lines say whose request it is. */
-export function callerLog(log: Log): Middleware {
-  return { before: ({ event, context }) => log.about(requestIds(event, context)) };
 }

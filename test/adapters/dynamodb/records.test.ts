@@ -39,17 +39,16 @@ describe('stored records', () => {
     expect(error?.message).not.toContain('secret-value');
   });
 
-  test('a create that died before its head is made whole by the next under its id', async () => {
+  test('a create that died before its head is finished by the next under its id, which leaves what stands there', async () => {
     const batches = createBatchStore(table);
     const batch = aBatch();
+    const left = { ...batch.detail, description: 'left behind' };
     await table.client.send(
-      new PutCommand({
-        TableName: table.tableName,
-        Item: { ...keys.detail(batch.head.batchId), ...batch.detail, description: 'left behind' },
-      }),
+      new PutCommand({ TableName: table.tableName, Item: { ...keys.detail(batch.head.batchId), ...left } }),
     );
     expect(await batches.create(batch)).toBe('created');
-    expect(await batches.getDetail(batch.head.batchId)).toEqual(batch.detail);
+    expect(await batches.get(batch.head)).toEqual(batch.head);
+    expect(await batches.getDetail(batch.head.batchId)).toEqual(left);
   });
 
   test('a list index that lags behind is corrected by the heads', async () => {
