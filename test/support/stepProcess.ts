@@ -29,6 +29,9 @@ export type StepProcess<S extends StepName> = {
 
 type FromRunner = { answer: unknown; peakResidentBytes: number } | { error: string };
 
+/** Their bundles have `models.json` beside them. */
+const WITH_MODELS = ['validateInput', 'runShard'] as const;
+
 /** Table and bucket in this process, steps of the batch machine in processes of their own. */
 export async function startStepProcesses(models: Record<string, unknown>, settings: Record<string, unknown> = {}) {
   const [table, s3] = await Promise.all([startDynalite(), startLocalS3()]);
@@ -39,7 +42,7 @@ export async function startStepProcesses(models: Record<string, unknown>, settin
   const folders = bundleFunctions(
     Object.fromEntries(names.map((name) => [name, `functions/workflow/${name}.ts`])),
     modelsPath,
-    new Set(['validateInput', 'runShard']),
+    new Set(WITH_MODELS),
   );
   const stores = {
     batches: createBatchStore(table),
@@ -136,8 +139,8 @@ export async function startStepProcesses(models: Record<string, unknown>, settin
     async close() {
       for (const step of [...running]) await step.close();
       await Promise.all([table.close(), s3.close()]);
-      // Each bundle is a folder in one that was made for all of them.
-      const bundles = Object.values(folders).map((folder) => dirname(folder));
+      // Those with models lie in a folder that was made for them; the others are the build's own, which is kept.
+      const bundles = WITH_MODELS.map((name) => dirname(folders[name] ?? join(modelsDir, name)));
       for (const dir of [modelsDir, ...bundles]) rmSync(dir, { recursive: true, force: true });
     },
   };
