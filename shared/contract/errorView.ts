@@ -27,12 +27,18 @@ export function errorView(error: ApiError): ErrorView {
   const unlisted = more > 0 ? ` ${more} more ${more === 1 ? 'fault is' : 'faults are'} not listed.` : '';
   return {
     error: error.error,
-    message: `${error.message}${unlisted}`,
+    // A name that the client made up may hold half a character.
+    message: `${error.message}${unlisted}`.toWellFormed(),
     code: error.code,
-    ...(error.details ? { details: error.details.slice(0, MAX_DETAILS) } : {}),
+    ...(error.details ? { details: error.details.slice(0, MAX_DETAILS).map(wellFormed) } : {}),
     ...(retryAfter === undefined ? {} : { retry_after: Number(retryAfter) }),
   };
 }
+
+const wellFormed = ({ param, message }: ApiErrorDetail): ApiErrorDetail => ({
+  param: param.toWellFormed(),
+  message: message.toWellFormed(),
+});
 
 /** `value` parsed by `schema`, or what is wrong with it as the wire's `details`. A value without a name is `root`. */
 export function checked(

@@ -85,10 +85,16 @@ export function fromModelAnswer(request: RequestLine, models: ModelsFile, answer
       if (expected.kind === 'json' && !isJson(content))
         return invalid('not_the_schema', `The model's text is not JSON, as output_schema asks${finishReason(value)}.`);
       // JSON text goes in as it is: no number is rounded, no nesting is too deep.
-      const data = expected.kind === 'json' ? content : JSON.stringify(content);
+      const data = expected.kind === 'json' ? withoutHalves(content) : JSON.stringify(content);
       return { kind: 'ok', body: `{"success":true,"data":${data}${messageId}}`, usage };
     }
   }
+}
+
+/** Half a character, which no file can hold, as its escape: in JSON text it can stand nowhere but in a string. */
+function withoutHalves(json: string): string {
+  if (json.isWellFormed()) return json;
+  return json.replaceAll(/\p{Surrogate}/gu, (half) => `\\u${half.charCodeAt(0).toString(16)}`);
 }
 
 /** Any answer's body as JSON text, for the `response` of an errors-file line. */

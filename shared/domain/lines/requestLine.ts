@@ -93,8 +93,9 @@ function parse(text: string, terminated: boolean, htmlPage: boolean): { value: u
     if (!terminated && endedTooSoon(error, text)) return { problem: CUT_OFF };
     if (text.startsWith('\ufeff'))
       return problem('The line starts with a byte order mark, which only the file may do.');
-    // V8 counts lines inside the text, which would be mistaken for lines of the file.
-    const why = error.message.replace(/ \(line \d+ column \d+\)$/, '');
+    // V8 counts lines inside the text, which would be mistaken for lines of the file; and what it quotes may end in the
+    // middle of a character.
+    const why = error.message.replace(/ \(line \d+ column \d+\)$/, '').toWellFormed();
     return problem(`The line is not JSON: ${why}${why.endsWith('.') ? '' : '.'}`);
   }
 }
