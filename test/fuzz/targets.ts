@@ -1,0 +1,4 @@
+import type { Target } from './run.ts';
+import { lines } from './targets/lines.ts';
+
+export const TARGETS: readonly Target[] = [lines];
