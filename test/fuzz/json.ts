@@ -14,6 +14,7 @@ export function parseJson(text: string): Node {
   TOKEN.lastIndex = 0;
   let from = 0;
   let token = '';
+  const is = (wanted: string) => token === wanted;
   const next = () => {
     const found = TOKEN.exec(text)?.[1];
     if (found === undefined) throw new Error('The text ends too soon');
@@ -23,18 +24,18 @@ export function parseJson(text: string): Node {
   const value = (): Node => {
     const start = from;
     const whole = () => text.slice(start, TOKEN.lastIndex);
-    if (token === '[') {
+    if (is('[')) {
       const items: Node[] = [];
-      for (next(); token !== ']'; next()) {
-        if (token === ',') next();
+      for (next(); !is(']'); next()) {
+        if (is(',')) next();
         items.push(value());
       }
       return { kind: 'array', items, text: whole() };
     }
-    if (token === '{') {
+    if (is('{')) {
       const members = new Map<string, Node>();
-      for (next(); token !== '}'; next()) {
-        if (token === ',') next();
+      for (next(); !is('}'); next()) {
+        if (is(',')) next();
         const name = JSON.parse(token) as string;
         next();
         next();

@@ -111,7 +111,7 @@ function checkVectors(result: Node, text: string): void {
 
 export const lines: Target = {
   name: 'lines',
-  executions: 3_000,
+  executions: 12_000,
   seeds: () => [
     ...SEED_LINES.map((text) => Buffer.from(text)),
     Buffer.from(`\ufeff${SEED_LINES.join('\r\n')}\n\n \t\r\n`),
