@@ -85,7 +85,7 @@ export function fromModelAnswer(request: RequestLine, models: ModelsFile, answer
       if (expected.kind === 'json' && !isJson(content))
         return invalid('not_the_schema', `The model's text is not JSON, as output_schema asks${finishReason(value)}.`);
       // JSON text goes in as it is: no number is rounded, no nesting is too deep.
-      const data = expected.kind === 'json' ? content : JSON.stringify(content);
+      const data = expected.kind === 'json' ? withBytes(content) : JSON.stringify(content);
       return { kind: 'ok', body: `{"success":true,"data":${data}${messageId}}`, usage };
     }
   }
@@ -143,6 +143,15 @@ function readJson(answer: Uint8Array): { text: string; value: unknown } | undefi
     if (error instanceof SyntaxError || error instanceof TypeError) return undefined;
     throw error;
   }
+}
+
+/**
+ * JSON text, with a surrogate that stands alone as an escape: UTF-8 has no bytes for it, and would make it U+FFFD. It can
+ * stand only within a string there.
+ */
+function withBytes(json: string): string {
+  if (json.isWellFormed()) return json;
+  return json.replaceAll(/\p{Surrogate}/gu, (unit) => `\\u${unit.charCodeAt(0).toString(16)}`);
 }
 
 function isJson(text: string): boolean {
