@@ -1,9 +1,6 @@
-import type { FuzzTarget } from './target.ts';
-import { linesTarget } from './targets/lines.ts';
+import type { Target } from './run.ts';
+import { answers } from './targets/answers.ts';
+import { lines } from './targets/lines.ts';
+import { validate } from './targets/validate.ts';
 
-/** What is fuzzed, by the name that `npm run fuzz -- --target` takes. */
-export const TARGETS = {
-  lines: async () => linesTarget(),
-} as const satisfies Record<string, () => Promise<FuzzTarget>>;
-
-export type TargetName = keyof typeof TARGETS;
+export const TARGETS: readonly Target[] = [lines, validate, answers];

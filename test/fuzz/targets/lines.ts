@@ -1,204 +1,132 @@
-import { createHash } from 'node:crypto';
+import assert from 'node:assert/strict';
 import { VALIDATION_CODES } from '../../../shared/domain/errors.ts';
-import { describeProblems } from '../../../shared/domain/lines/lineProblem.ts';
 import { LineReader, type PhysicalLine } from '../../../shared/domain/lines/lineReader.ts';
-import { type CheckedLine, checkLine } from '../../../shared/domain/lines/requestLine.ts';
-import { errorLine } from '../../../shared/domain/lines/resultLine.ts';
-import { createTokenEstimate } from '../../../shared/domain/retry/tokenEstimate.ts';
-import { type PreparedLine, prepareLine } from '../../../shared/usecases/runShard/prepareLine.ts';
-import { seededRandom } from '../../support/random.ts';
-import { list } from '../json.ts';
-import { elementsOf, memberOf, membersOf } from '../jsonSpans.ts';
-import { fuzzModels } from '../models.ts';
-import { LARGE_LINES } from '../recipes.ts';
-import { requestLine } from '../requestLines.ts';
-import { type FuzzTarget, promise, promiseSame } from '../target.ts';
+import { prepareLine } from '../../../shared/usecases/runShard/prepareLine.ts';
+import { canonical, member, type Node, parseJson } from '../json.ts';
+import type { Target } from '../run.ts';
+import { models } from './models.ts';
 
-/**
- * A file of JSON Lines → what is read of it, what is found wrong, and what goes to the model's server. However it is cut
- * into chunks, the lines are the same. A line has its one error, or its body goes on as it stands.
- */
-const models = fuzzModels();
-const MAX_LINE_BYTES = 2 * 1024 * 1024;
-const SHORT_LINE_BYTES = 60;
-/** Files up to here are read with a cut at each place. */
-const MAX_CUT_EVERYWHERE = 200;
+const MAX_LINE_BYTES = 1_500_000;
 
-export const linesTarget = (): FuzzTarget => ({
-  name: 'lines',
-  make: (random) => {
-    const end = random.pick(['\n', '\n', '\n', '\r\n', '\n\n', '\n \t\n']);
-    const lines = list(random, 1, 3, () => requestLine(random));
-    return Buffer.from((random.chance(0.1) ? '\ufeff' : '') + lines.join(end) + random.pick(['', end]));
-  },
-  recipes: LARGE_LINES,
-  run(input) {
-    const lines = readChecked(input, MAX_LINE_BYTES);
-    readChecked(input, SHORT_LINE_BYTES);
-    const outcomes = lines.flatMap((line) => [lineOutcome(line, 'COMPLETIONS'), lineOutcome(line, 'EMBEDDINGS')]);
-    return [...new Set(outcomes)].sort().join(' ');
-  },
-});
+const line = (url: string, body: string, id = 'a') =>
+  `{"custom_id":"${id}","method":"POST","url":"${url}","body":${body}}`;
+const chat = (more = '', content = 'hi') =>
+  line('/v1/chat/completions', `{"model":"default","messages":[{"role":"user","content":"${content}"}]${more}}`);
+const nested = (depth: number, open: string, close: string) =>
+  chat(`,"x":${open.repeat(depth)}1${close.repeat(depth)}`);
 
-/* ---------------------------------------------------------------- reading */
+export const SEED_LINES: readonly string[] = [
+  chat(),
+  chat(',"seed":12345678901234567890,"temperature":1.10,"top_p":-0,"x":[1e5,0.0000001,9007199254740993]'),
+  chat(',"__proto__":{"a":1},"constructor":1,"10":1,"2":[{}],"a":1,"a":{"b":2}', '\\ud800 \\u0000 \u2028'),
+  line('/v1/completions', '{"model":"default","prompt":["a","b"],"n":1}'),
+  line('/v1/responses', '{"model":"default","input":"a","metadata":{"a":1.0}}'),
+  line('/v1/embeddings', '{"model":"embedding","input":["a",[1,2]]}'),
+  line('/agents/a/invoke', '{"input":"é😀","variables":[{"name":"word","value":1e21}],"stream":false}'),
+  line('/agents/json/invoke', '{"input":"a","documents":[{"type":"image","url":"https://a.example/b.png"}]}'),
+  line('/vectors', '{"vectors":[{"id":"a","values":[1.10,-0,1e5],"metadata":{"n":12345678901234567890}}]}'),
+  line('/vectors', '{"vectors":[{"id":"a","values":[],"metadata":{"text":"a"}}]}'),
+];
 
-const LF = 0x0a;
-const BLANK = new Set([0x20, 0x09, 0x0d]);
-
-type Told = { line: number; start: number; end: number; terminated: boolean; content: string };
-
-/** Byte for byte, as plain as can be. */
-export function plainLines(input: Buffer, maxLineBytes: number): Told[] {
-  const told: Told[] = [];
-  let start = 0;
-  for (let line = 1; start < input.length; line++) {
-    const newline = input.indexOf(LF, start);
-    const rawEnd = newline < 0 ? input.length : newline;
-    const terminated = newline >= 0;
-    const bom = start === 0 && input.subarray(0, Math.min(3, rawEnd)).toString('hex') === 'efbbbf' ? 3 : 0;
-    const cr = rawEnd > start + bom && input[rawEnd - 1] === 0x0d ? 1 : 0;
-    const text = input.subarray(start + bom, rawEnd - cr);
-    if (rawEnd - start > maxLineBytes + 4) told.push({ line, start, end: rawEnd, terminated, content: 'too_long' });
-    else if (!text.every((byte) => BLANK.has(byte)))
-      told.push({
-        ...{ line, start: start + bom, end: rawEnd - cr, terminated },
-        content: text.length > maxLineBytes ? 'too_long' : text.toString('latin1'),
-      });
-    start = rawEnd + 1;
+/** The reader's lines for the bytes, in pieces of these sizes in turn. */
+function read(input: Buffer, sizes: number[]): PhysicalLine[] {
+  const reader = new LineReader({ maxLineBytes: MAX_LINE_BYTES });
+  const found: PhysicalLine[] = [];
+  for (let at = 0, turn = 0; at < input.length; turn++) {
+    const size = sizes[turn % sizes.length] ?? 1;
+    found.push(...reader.push(input.subarray(at, at + size)));
+    at += size;
   }
-  return told;
+  return [...found, ...reader.end()];
 }
 
-function readIn(chunks: Buffer[], maxLineBytes: number): { lines: PhysicalLine[]; told: Told[] } {
-  const reader = new LineReader({ maxLineBytes });
-  const lines = [...chunks.flatMap((chunk) => [...reader.push(chunk)]), ...reader.end()];
-  const told = lines.map(({ line, start, end, terminated, content, ascii }) => {
-    const latin1 = content === 'too_long' ? content : content.toString('latin1');
-    promise(ascii === undefined || (ascii === latin1 && /^[\0-\x7f]*$/.test(ascii)), 'ascii is the content as text');
-    return { line, start, end, terminated, content: latin1 };
-  });
-  return { lines, told };
+const seen = (found: PhysicalLine[]) =>
+  found.map(({ line, start, end, terminated, content }) => [
+    line,
+    start,
+    end,
+    terminated,
+    content === 'too_long' ? content : content.toString('latin1'),
+  ]);
+
+/** The line's body with the provider's name of the model, as one object. */
+function expectedBody(body: Node): Node {
+  if (body.kind !== 'object') return body;
+  const text = JSON.stringify(models.models.default?.model);
+  const asked = member(body, 'model');
+  const name = asked?.kind === 'string' && asked.value === 'embedding' ? '"vec"' : text;
+  return { ...body, members: new Map([...body.members, ['model', parseJson(name)]]) };
 }
 
-function readChecked(input: Buffer, maxLineBytes: number): PhysicalLine[] {
-  const wanted = JSON.stringify(plainLines(input, maxLineBytes));
-  const whole = readIn([input], maxLineBytes);
-  promiseSame(JSON.stringify(whole.told), wanted, 'lines of the whole file');
-  for (const chunks of cutsOf(input))
-    promiseSame(JSON.stringify(readIn(chunks, maxLineBytes).told), wanted, `lines of ${chunks.length} chunks`);
-  return whole.lines;
-}
-
-function* cutsOf(input: Buffer): Generator<Buffer[]> {
-  if (input.length <= MAX_CUT_EVERYWHERE) {
-    for (let at = 0; at <= input.length; at++) yield [input.subarray(0, at), input.subarray(at)];
-    yield Array.from(input, (_, at) => input.subarray(at, at + 1));
-  }
-  const random = seededRandom(createHash('sha256').update(input).digest().readUInt32LE());
-  for (let tries = 0; tries < 2; tries++) {
-    const chunks: Buffer[] = [];
-    const largest = random.pick([3, 40, 400, 70_000]) + Math.ceil(input.length / 2_000);
-    for (let at = 0; at < input.length; ) {
-      const end = at + random.int(0, largest);
-      chunks.push(input.subarray(at, end));
-      at = Math.min(input.length, end);
+function checkLine(physical: PhysicalLine): void {
+  const { content } = physical;
+  const text = content === 'too_long' ? undefined : content.toString('utf8');
+  const codes: string[] = [];
+  for (const type of ['COMPLETIONS', 'EMBEDDINGS'] as const) {
+    const context = { type, models, maxLineBytes: MAX_LINE_BYTES, batchId: 'batch_1', firstLine: 1 };
+    const prepared = prepareLine(physical, context, { attempts: 0, answerBytes: () => 0 });
+    if (prepared.kind === 'result') {
+      const { entry } = prepared;
+      const result = parseJson(entry.json);
+      JSON.parse(entry.json);
+      assert(!/[\r\n]/.test(entry.json), 'a result has a raw newline');
+      assert.equal(member(result, 'custom_id')?.kind === 'string' || entry.file === 'e', true);
+      if (entry.file === 'o') checkVectors(result, text ?? '');
+      else {
+        codes.push(entry.error?.code ?? '');
+        assert((VALIDATION_CODES as readonly string[]).includes(entry.error?.code ?? ''), `code ${entry.error?.code}`);
+      }
+      continue;
     }
-    yield chunks;
+    const { request, call } = prepared.line;
+    const written = parseJson(text ?? '');
+    assert.equal(JSON.stringify(request.customId), canonical(member(written, 'custom_id') ?? written));
+    const sent = call.json ?? JSON.stringify(call.body);
+    JSON.parse(sent);
+    const body = member(written, 'body');
+    if (!body) assert.fail('a line without a body is a call');
+    if (request.kind === 'openai') assert.equal(canonical(parseJson(sent)), canonical(expectedBody(body)));
+    if (request.kind === 'agent' && request.body.documents == null) {
+      const { messages } = call.body as { messages: { content: string }[] };
+      assert.equal(JSON.stringify(messages.at(-1)?.content), canonical(member(body, 'input') ?? body));
+    }
   }
+  if (text === undefined) assert.deepEqual(codes, ['line_too_long', 'line_too_long']);
 }
 
-/* ---------------------------------------------------------------- one line */
-
-function lineOutcome(line: PhysicalLine, type: 'COMPLETIONS' | 'EMBEDDINGS'): string {
-  const context = { type, models, maxLineBytes: MAX_LINE_BYTES, batchId: 'batch_1', firstLine: 1 };
-  const checked = checkLine(line, context);
-  const prepared = prepareLine(line, context, { attempts: 0, answerBytes: () => 1 });
-  if (!checked.ok) {
-    promise(prepared.kind === 'result' && prepared.entry.file === 'e', 'a bad line is never sent');
-    return badOutcome(line, checked);
-  }
-  // What is found good is JSON: these two do not throw.
-  const text = (line.content as Buffer).toString('utf8');
-  const parsed = JSON.parse(text) as { custom_id: string };
-  promise(checked.request.customId === parsed.custom_id, 'the id is the one that JSON.parse sees');
-  return goodOutcome(memberOf(text, 'body') ?? '', checked.request.kind, prepared);
+/** What vectors bring along comes out as it was written. */
+function checkVectors(result: Node, text: string): void {
+  const asked = member(parseJson(text), 'body', 'vectors');
+  const given = member(result, 'response', 'body', 'data', 'vectors');
+  if (asked?.kind !== 'array' || given?.kind !== 'array') assert.fail('vectors are a list');
+  assert.equal(given.items.length, asked.items.length);
+  for (const [at, item] of asked.items.entries())
+    for (const name of ['id', 'values', 'metadata']) {
+      const wanted = member(item, name);
+      const found = member(given.items[at], name);
+      if (!found) assert.fail(`${name} is left out`);
+      assert.equal(canonical(found), wanted ? canonical(wanted) : '{}');
+    }
 }
 
-function badOutcome(line: PhysicalLine, { customId, problems }: Extract<CheckedLine, { ok: false }>): string {
-  const [first] = problems;
-  promise(first !== undefined, 'a bad line has a problem');
-  for (const { code, message, param } of problems) {
-    promise(VALIDATION_CODES.includes(code), `${code} is one of the contract's codes`);
-    // They go into records, and a record's strings are UTF-8.
-    promise(message.isWellFormed() && (param ?? '').isWellFormed(), `message and param are Unicode: ${code}`);
-    promise(message.length > 0 && message.length < 2_000, `the message has a bearable length: ${message.length}`);
-  }
-  const message = describeProblems(problems);
-  const json = errorLine('batch_1', { line: line.line, customId, error: { code: first.code, message }, attempts: 0 });
-  promise(!/[\r\n]/.test(json) && json.isWellFormed(), 'the line of the errors file is one line of Unicode');
-  JSON.parse(json);
-  return `${first.code}@${first.param?.replaceAll(/\d+/g, 'n').replaceAll(/"(?:[^"\\]|\\.)*"|\.[^.[]{20,}/g, '?') ?? '-'}`;
-}
-
-function goodOutcome(body: string, kind: 'agent' | 'vectors' | 'openai', prepared: PreparedLine): string {
-  if (prepared.kind === 'result') {
-    promise(kind === 'vectors', 'only vectors are answered without a model');
-    promise(prepared.entry.file === 'o', 'an answered line goes to the output');
-    vectorsAsWritten(body, memberOf(memberOf(prepared.entry.json, 'response') ?? '', 'body') ?? '');
-    return 'answered';
-  }
-  const { call } = prepared.line;
-  const sent = call.json ?? JSON.stringify(call.body);
-  // Limits by tokens look at every call.
-  promise(Number.isFinite(createTokenEstimate().of(call)), 'the tokens of a call can be estimated');
-  promise(sent.isWellFormed(), 'what is sent is Unicode');
-  if (kind === 'openai') promiseSame(sent, withModels(body, call.body.model), 'the body at the model');
-  else if (kind === 'agent') agentAsWritten(body, sent);
-  else promiseSame(JSON.stringify(JSON.parse(sent).input), JSON.stringify(textsToEmbed(body)), 'the texts to embed');
-  return `${kind} ${call.endpoint}${call.json === undefined ? '' : ' as text'}`;
-}
-
-/** The body with the provider's name of the model in place of the client's, and nothing else changed. */
-function withModels(body: string, name: unknown): string {
-  let text = '';
-  let copied = 0;
-  for (const member of membersOf(body)) {
-    if (member.name !== 'model') continue;
-    text += body.slice(copied, member.value.start) + JSON.stringify(name);
-    copied = member.value.end;
-  }
-  return text + body.slice(copied);
-}
-
-/** The prompt is the client's to the character, and a schema that the line brings along is there as it was written. */
-function agentAsWritten(body: string, sent: string): void {
-  const wanted = JSON.parse(body) as { input: string; output_schema?: string | null };
-  const message = JSON.parse(sent).messages.at(-1).content as string | { text?: string }[];
-  const prompt = typeof message === 'string' ? message : message[0]?.text;
-  promiseSame(JSON.stringify(prompt), JSON.stringify(wanted.input), 'the prompt at the model');
-  if (typeof wanted.output_schema !== 'string') return;
-  const format = memberOf(memberOf(sent, 'response_format') ?? '', 'json_schema') ?? '';
-  promiseSame(memberOf(format, 'schema') ?? '', wanted.output_schema.trim(), 'the schema at the model');
-}
-
-type Item = { values: unknown[]; metadata?: { text?: unknown } };
-
-function textsToEmbed(body: string): unknown[] {
-  const { vectors } = JSON.parse(body) as { vectors: Item[] };
-  return vectors.filter(({ values }) => values.length === 0).map(({ metadata }) => metadata?.text);
-}
-
-/** Vectors that are kept are in the answer as they were written. */
-export function vectorsAsWritten(body: string, answer: string): void {
-  const given = elementsOf(memberOf(body, 'vectors') ?? '[]');
-  const found = elementsOf(memberOf(memberOf(answer, 'data') ?? '', 'vectors') ?? '[]');
-  promise(given.length === found.length, 'each vector is in the answer');
-  for (const [index, item] of given.entries()) {
-    const vector = found[index] ?? '';
-    const metadata = memberOf(item, 'metadata') ?? '{}';
-    promiseSame(memberOf(vector, 'id') ?? '', memberOf(item, 'id') ?? '', 'the id of a vector');
-    promiseSame(memberOf(vector, 'metadata') ?? '', metadata === 'null' ? '{}' : metadata, 'the metadata of a vector');
-    const values = memberOf(item, 'values') ?? '';
-    if (elementsOf(values).length > 0) promiseSame(memberOf(vector, 'values') ?? '', values, 'the values of a vector');
-  }
-}
+export const lines: Target = {
+  name: 'lines',
+  executions: 12_000,
+  seeds: () => [
+    ...SEED_LINES.map((text) => Buffer.from(text)),
+    Buffer.from(`\ufeff${SEED_LINES.join('\r\n')}\n\n \t\r\n`),
+    Buffer.from(chat('', 'x'.repeat(1_000_000))),
+    Buffer.from(chat(`,"x":${'1'.repeat(1_000_000)}`)),
+    Buffer.from(chat('', 'x'.repeat(MAX_LINE_BYTES))),
+    ...[490, 501, 100_000].flatMap((depth) => [
+      Buffer.from(nested(depth, '[', ']')),
+      Buffer.from(nested(depth, '{"a":', '}')),
+    ]),
+  ],
+  check(input) {
+    const found = read(input, [input.length]);
+    const pieces = input.length < 20_000 ? [[1], [3, 7, 64], [1_000, 1]] : [[65_537, 1]];
+    for (const sizes of pieces) assert.deepEqual(seen(read(input, sizes)), seen(found), 'other pieces, other lines');
+    for (const physical of found) checkLine(physical);
+  },
+};
