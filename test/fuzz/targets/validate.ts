@@ -47,7 +47,10 @@ export const validate: Target = {
       const lines = Array.from({ length: shard.lines }, (_, at) => at).filter((at) => !isBitSet(skip, at));
       return lines.map((at) => shard.firstLine + at);
     });
-    assert.deepEqual([...runnable, ...bad.map(({ line }) => line)].toSorted((a, b) => a - b), filled);
+    assert.deepEqual(
+      [...runnable, ...bad.map(({ line }) => line)].toSorted((a, b) => a - b),
+      filled,
+    );
     assert.deepEqual([plan?.lines, plan?.runnable], [filled.length, runnable.length]);
     for (const { error } of bad) assert((VALIDATION_CODES as readonly string[]).includes(error.code), error.code);
   },
