@@ -1,4 +1,5 @@
 import type { Target } from './run.ts';
+import { http } from './targets/http.ts';
 import { lines } from './targets/lines.ts';
 
-export const TARGETS: readonly Target[] = [lines];
+export const TARGETS: readonly Target[] = [lines, http];
