@@ -114,6 +114,8 @@ export async function startApiWorld() {
 }
 
 async function deployed(variables: Record<string, string>): Promise<Record<RouteName, Handler>> {
+  // Each function listens for its process's end, and here they share one.
+  process.setMaxListeners(50);
   Object.assign(process.env, variables);
   const names = Object.keys(routes) as RouteName[];
   const loaded = names.map(

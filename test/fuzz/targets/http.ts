@@ -6,6 +6,7 @@ import { API_ERRORS } from '../../../shared/domain/errors.ts';
 import { PROJECT_ID } from '../../../shared/domain/ids.ts';
 import { ROLES } from '../../../shared/domain/roles.ts';
 import { httpEvent, lambdaContext } from '../../support/httpEvents.ts';
+import { seededRandom } from '../../support/random.ts';
 import type { Target } from '../run.ts';
 import { API_KEY, type ApiWorld, OPERATOR_KEY, PROJECT, startApiWorld } from './apiWorld.ts';
 
@@ -199,6 +200,8 @@ const batch = (more: string) =>
 /** Spaces between fields are part of the body. */
 const ofBytes = (bytes: number) => batch(' '.repeat(bytes - Buffer.byteLength(batch(''))));
 const DEPTHS = [500, 1_000, 2_000, 3_000, 4_000, 5_000, 6_000, 7_000, 8_000, 10_000, 50_000, 150_000];
+/** About where V8's own recursions end, each at another depth. */
+const NEAR_THE_END = Array.from({ length: 160 }, (_, i) => 2_180 + i);
 const deep = (depth: number, open: string, close: string) => `${open.repeat(depth)}1${close.repeat(depth)}`;
 
 /** What is too large to be kept in files. */
@@ -213,12 +216,40 @@ function recipes(): Buffer[] {
     create(`[${'1,'.repeat(500_000)}1]`),
     // The key names a batch by then, and a body that is refused is held against the one that made it.
     create(batch(''), 'deep'),
+    ...NEAR_THE_END.map((depth) => create(deep(depth, '[', ']'), 'deep')),
+    ...nastyBatches(),
     ...DEPTHS.flatMap((depth) => [
       create(deep(depth, '[', ']'), 'deep'),
       create(deep(depth, '{"a":', '}'), 'deep'),
       create(batch(`,"metadata":${deep(depth, '{"a":', '}')}`), 'deep'),
     ]),
   ];
+}
+
+/** Good bodies but for what their texts hold. */
+function nastyBatches(): Buffer[] {
+  const random = seededRandom(1);
+  const pieces = [
+    'a',
+    '\0',
+    '\u2028',
+    '\ufeff',
+    '\uffff',
+    '🌱',
+    '\ud800',
+    '\udfff',
+    'e\u0301',
+    '__proto__',
+    '\u202e',
+    '"\\',
+    '\n',
+  ];
+  const text = (most: number) => Array.from({ length: random.int(1, most) }, () => random.pick(pieces)).join('');
+  return Array.from({ length: 300 }, () => {
+    const metadata = Object.fromEntries(Array.from({ length: random.int(0, 3) }, () => [text(3), text(5)]));
+    const more = JSON.stringify({ description: text(6), metadata }).slice(1, -1);
+    return create(batch(`,${more},"name":${JSON.stringify(text(2))}`));
+  });
 }
 
 let world: ApiWorld | undefined;
