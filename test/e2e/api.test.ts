@@ -1,3 +1,4 @@
+import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createBatchClient } from '../support/batchClient.ts';
 import { type Answer, startTestRun, type TestRun } from '../support/localRun.ts';
@@ -159,6 +160,86 @@ describe('a body that is refused', () => {
     const kind = { bytes: 1, content_type: 'jsonl' };
     expect(params(await run.call('POST', '/files', { body: kind }))).toEqual(['content_type']);
   });
+});
+
+describe('input by force', () => {
+  it('comes back as it went in, through the whole stack', async () => {
+    const sent = {
+      ...body,
+      name: '\0\u2028🌱',
+      description: '🌱'.repeat(4096),
+      metadata: { constructor: '\0', toString: '\u2029', '\ufeff': '\uffff', '10': '9007199254740993' },
+    };
+    const made = await run.call('POST', '/batches', { body: sent });
+    expect(made.status).toBe(201);
+    const kept = await run.call('GET', `/batches/${made.body.id}`);
+    for (const answer of [made, kept]) {
+      const { name, description, metadata } = answer.body;
+      expect({ name, description, metadata }).toEqual({
+        name: sent.name,
+        description: sent.description,
+        metadata: sent.metadata,
+      });
+    }
+  });
+
+  it.each([
+    ['"description":"\\ud800"', 'description'],
+    ['"metadata":{"a":"\\udfff"}', 'metadata.a'],
+    ['"metadata":{"__proto__":"a"}', '__proto__'],
+    ['"metadata":{"a":9007199254740993}', 'metadata.a'],
+    [`"metadata":${'['.repeat(2311)}${']'.repeat(2311)}`, 'body'],
+  ])('with %s is refused by name', async (more, param) => {
+    const text = `${JSON.stringify(body).slice(0, -1)},${more}}`;
+    const answer = await run.call('POST', '/batches', { body: text, headers: { 'content-type': 'application/json' } });
+    expectError(answer, 400, 'invalid_request');
+    expect(params(answer)).toEqual([param]);
+  });
+
+  it('of exactly as many bytes as a body may have is taken, of one more it is not', async () => {
+    const text = JSON.stringify(body);
+    const headers = { 'content-type': 'application/json' };
+    const whole = text + ' '.repeat(1024 * 1024 - text.length);
+    expect((await run.call('POST', '/batches', { body: whole, headers })).status).toBe(201);
+    expectError(await run.call('POST', '/batches', { body: `${whole} `, headers }), 413, 'payload_too_large');
+  });
+
+  it.each([
+    ['GET /batches/%', 404],
+    ['GET /batches/%zz%00', 404],
+    ['GET /batches/%ed%a0%80', 404],
+    ['GET /batches/..%2fkeys', 404],
+    ['GET /batches/%00/receipt', 404],
+    ['GET /batches?take=%&%=%ff', 400],
+    ['GET /batches?__proto__=1', 400],
+    ['GET //', 404],
+    ['GET *', 404],
+    ['GET /health?a=1', 400],
+    [`GET /batches/${'b'.repeat(11_000)}`, 431],
+  ])('as the request line %s is answered', async (line, status) => {
+    expect(await sendRaw(`${line} HTTP/1.1`)).toBe(status);
+  });
+
+  it('as headers that are too large is answered by the gateway', async () => {
+    expect(await sendRaw(`GET /health HTTP/1.1\r\nx-large: ${'x'.repeat(11_000)}`)).toBe(431);
+  });
+
+  /** The status of the answer to this beginning of a request, byte for byte. */
+  function sendRaw(start: string): Promise<number> {
+    const { hostname, port } = new URL(run.url);
+    return new Promise((resolve, reject) => {
+      const chunks: Buffer[] = [];
+      const socket = connect(Number(port), hostname, () =>
+        socket.write(`${start}\r\nhost: a\r\nauthorization: Bearer ${run.apiKey}\r\nconnection: close\r\n\r\n`),
+      );
+      socket.on('error', reject);
+      socket.on('data', (chunk) => chunks.push(chunk));
+      socket.on('end', () => {
+        socket.destroy();
+        resolve(Number(Buffer.concat(chunks).toString('latin1').split(' ')[1]));
+      });
+    });
+  }
 });
 
 describe('making a batch', () => {

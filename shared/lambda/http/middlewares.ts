@@ -100,27 +100,35 @@ export function jsonBody(maxBytes: number, { optional }: { optional: boolean }):
   };
 }
 
+/** Ours nest two deep. What nests without end ends the recursions behind us (a hash, a schema), and would be our fault. */
+const MAX_JSON_DEPTH = 64;
+
 function parseJson(bytes: Buffer): unknown {
-  let hasProto = false;
   let json: unknown;
   try {
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-    json = JSON.parse(text, (key, value: unknown) => {
-      if (key === '__proto__') hasProto = true;
-      return value;
-    });
+    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
   } catch (error) {
     throw new ApiError('invalid_request', 'The body is not JSON.', {
       details: [{ param: 'body', message: 'must be JSON in UTF-8' }],
       cause: error,
     });
   }
+  refuseDeepAndProto(json, 0);
+  return json;
+}
+
+function refuseDeepAndProto(value: unknown, depth: number): void {
+  if (typeof value !== 'object' || value === null) return;
+  if (depth >= MAX_JSON_DEPTH)
+    throw new ApiError('invalid_request', 'The body is nested too deeply.', {
+      details: [{ param: 'body', message: `must not be nested more than ${MAX_JSON_DEPTH} deep` }],
+    });
   // zod leaves this one out of records without a word.
-  if (hasProto)
+  if (Object.hasOwn(value, '__proto__'))
     throw new ApiError('invalid_request', 'The request is not valid: see __proto__.', {
       details: [{ param: '__proto__', message: 'is not allowed as the name of a field' }],
     });
-  return json;
+  for (const inner of Object.values(value)) refuseDeepAndProto(inner, depth + 1);
 }
 
 type RequestSchemas = Record<'params' | 'query' | 'headers', z.ZodType> & { body: z.ZodType | undefined };
