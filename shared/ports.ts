@@ -455,7 +455,7 @@ export type ModelCall = {
   endpoint: ModelEndpoint;
   /** The provider's own name of the model is already in the body. */
   body: Record<string, unknown>;
-  /** The body as text, where numbers of it would be lost in `body`: then this is what is sent. */
+  /** The body as the client wrote it: what is sent. Absent where it was made here. */
   json?: string;
   /** The same over all retries of a line, so that a provider that honours it bills once. */
   idempotencyKey: string;

@@ -205,8 +205,9 @@ function finishReason(answer: object): string {
 function faultStatus(fault: unknown): number | undefined {
   if (!isObject(fault)) return undefined;
   for (const name of ['status', 'code', 'status_code']) {
-    const status = Number(get(fault, name));
-    if (Number.isInteger(status) && status >= 400 && status <= 599) return status;
+    const value = get(fault, name);
+    const status = typeof value === 'string' ? Number(value) : value;
+    if (typeof status === 'number' && Number.isInteger(status) && status >= 400 && status <= 599) return status;
   }
   return undefined;
 }

@@ -18,7 +18,7 @@ export type LineCall =
       endpoint: ModelEndpoint;
       /** In OpenAI's dialect, with the provider's own name of the model inside. */
       body: Record<string, unknown>;
-      /** The same as text, where numbers of the line's body would be lost in `body`. */
+      /** The line's own text of it, but for the model's name: what is sent. Absent where the body is made here. */
       json?: string;
     }
   | { kind: 'answered'; statusCode: 200; body: string }

@@ -119,6 +119,12 @@ describe('a model’s answer', () => {
       'error_inside',
       429,
     ],
+    [
+      'an error inside whose status is no number',
+      agent,
+      { error: { status: { valueOf: 1, toString: 2 } } },
+      'error_inside',
+    ],
     ['an error inside, as text', agent, { error: 'broken' }, 'error_inside'],
     ['a failed response', openAi('responses'), { error: { code: 'server_error' }, output: [] }, 'error_inside'],
     ['a refusal', agent, chat(null), 'no_text'],

@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import type { ModelEndpoint } from '../modelEndpoints.ts';
 import { type CodedIssue, nameKind } from './lineProblem.ts';
+import { isDeeperThan, MAX_DEPTH } from './nesting.ts';
 
 /**
  * What the bodies of request lines hold, by endpoint (CONTRACT "Input lines"). The schemas are the types; a `null` in
@@ -43,6 +44,9 @@ const jsonSchemaText = z.string().superRefine((text, context) => {
   const schema = parseObject(text);
   if (schema === undefined)
     context.addIssue(coded('invalid_value', 'must be a string that holds a JSON schema, a JSON object'));
+  // In a string, where the depth of the line says nothing of it.
+  else if (isDeeperThan(schema, MAX_DEPTH))
+    context.addIssue(coded('invalid_value', `is nested deeper than ${MAX_DEPTH} levels`));
 });
 
 /** The JSON object in a text, or undefined. */

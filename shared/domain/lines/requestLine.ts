@@ -4,6 +4,7 @@ import { MODEL_ENDPOINTS, type ModelEndpoint } from '../modelEndpoints.ts';
 import { findAgent, findModel, type ModelsFile } from '../models.ts';
 import { type LineProblem, nameKind, problemsOf, quote } from './lineProblem.ts';
 import type { PhysicalLine } from './lineReader.ts';
+import { isDeeperThan, MAX_DEPTH } from './nesting.ts';
 import { PLAIN_BODIES } from './plainBodies.ts';
 import { type AgentBody, BODY_SCHEMAS, isObject, type VectorsBody } from './requestBodies.ts';
 
@@ -20,7 +21,7 @@ export type RequestLine =
       body: Record<string, unknown>;
     } & AsWritten);
 
-/** The body's own text, where numbers of it might change by being read and written. Set where it is to go on. */
+/** The body's own text. Set where it is to go on. */
 type AsWritten = { bodyText?: string };
 
 /** `customId` is null where the line has no usable one. `problems` is never empty. */
@@ -37,8 +38,6 @@ export type LineContext = {
 };
 
 const MAX_CUSTOM_ID = 512;
-/** JSON.stringify overflows the stack somewhere above 3,000 levels (tried on Node 24); no request needs this many. */
-const MAX_DEPTH = 500;
 
 type Target = { kind: 'agent'; agentId: string } | { kind: 'vectors' } | { kind: 'openai'; endpoint: ModelEndpoint };
 
@@ -289,19 +288,5 @@ function opens(text: string, brackets: number): boolean {
   for (const bracket of '{[')
     for (let at = text.indexOf(bracket); at !== -1; at = text.indexOf(bracket, at + 1))
       if (++count === brackets) return true;
-  return false;
-}
-
-/** Breadth first, so that no nesting overflows the stack. */
-function isDeeperThan(value: object, limit: number): boolean {
-  let level: object[] = [value];
-  for (let depth = 0; level.length > 0; depth++) {
-    if (depth === limit) return true;
-    const below: object[] = [];
-    for (const node of level)
-      for (const child of Array.isArray(node) ? node : Object.values(node))
-        if (typeof child === 'object' && child !== null) below.push(child);
-    level = below;
-  }
   return false;
 }

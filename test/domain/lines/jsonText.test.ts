@@ -39,20 +39,14 @@ const { json: anyJson } = fc.letrec<{ json: string }>((tie) => ({
 const space = fc.string({ unit: fc.constantFrom(' ', '\t', '\r'), maxLength: 2 });
 
 describe('a body as it was written', () => {
-  it('is kept for every number that reading and writing would change', () => {
+  it('is its text, whatever stands in it', () => {
     fc.assert(
       fc.property(numberText, (number) => {
-        const body = `{"n":${number}}`;
-        const kept = bodyAsWritten(Buffer.from(`{"custom_id":"a","body":${body}}`));
-        // What is not kept goes out from the value that was read.
-        expect(kept ?? JSON.stringify(JSON.parse(body))).toBe(body);
+        const body = `{ "2":${number}, "1":"\\u0041\\/", "a":1,"a":2 }`;
+        expect(bodyAsWritten(Buffer.from(`{"custom_id":"a","body":${body}}`))).toBe(body);
       }),
-      { numRuns: 2_000 },
+      { numRuns: 500 },
     );
-  });
-
-  it.each(['0.7', '1', '-2.5', '100000', '0.05', '1536'])('is not kept for %s', (number) => {
-    expect(bodyAsWritten(Buffer.from(`{"body":{"n":${number}}}`))).toBeUndefined();
   });
 
   it('is the last body of the line', () => {

@@ -359,6 +359,14 @@ describe('a bad line', () => {
       /JSON schema/,
     ],
     [
+      'an output_schema that is nested too deep to be written again',
+      agent({ input: 'x', output_schema: `${'{"a":'.repeat(501)}1${'}'.repeat(501)}` }),
+      {},
+      'invalid_value',
+      'body.output_schema',
+      /nested deeper than 500 levels/,
+    ],
+    [
       'a document of another type',
       agent({ input: 'x', documents: [{ type: 'mp3', url: 'https://a.b/c' }] }),
       {},
