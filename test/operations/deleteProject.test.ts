@@ -144,6 +144,8 @@ describe('delete-project', () => {
     expect((await client.get(slow.id)).id).toBe(slow.id);
     await client.call('POST', `/batches/${slow.id}/cancel`);
     await client.untilEnded(slow.id);
+    // A notification under way would make the secret that it signs with anew.
+    await client.until(slow.id, ({ delivered_at, delivery }) => delivered_at !== null || (delivery?.attempts ?? 0) > 0);
     batchIds.push(slow.id);
   });
 
