@@ -13,7 +13,10 @@ import { BATCH, keys } from '../../shared/adapters/dynamodb/keys.ts';
 import { TABLE } from '../../shared/contract/table.ts';
 import { BATCH_STATUSES, type BatchStatus, isEnded } from '../../shared/domain/batchStatus.ts';
 
-/** Kinds of records, in the order in which they are deleted: keys first, so that no new batch is made meanwhile. */
+/**
+ * Kinds of records, in the order in which they are deleted: keys first, so that none makes a new batch meanwhile. Tokens of
+ * an identity provider are shut out at the issuer (docs/operations.md).
+ */
 export const RECORD_KINDS = [
   'API keys',
   'entries of API keys',

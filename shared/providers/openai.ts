@@ -39,21 +39,46 @@ export function createOpenAiProvider({ baseUrl, apiKey, maxSockets, now = Date.n
   });
 
   const path = (call: ModelCall) => `${base.pathname}${call.endpoint}${base.search}`;
-  const post = (call: ModelCall, key: string | undefined): Promise<ModelAnswer> =>
-    exchange(pool, path(call), call, key, now);
+  const post = (call: ModelCall, key: string | undefined, timeoutMs: number): Promise<ModelAnswer> =>
+    exchange(pool, path(call), { ...call, timeoutMs }, key, now);
 
   return {
     async call(call) {
       call.signal?.throwIfAborted();
       const key = await apiKey();
-      const answer = await post(call, key);
+      const endsAt = performance.now() + call.timeoutMs;
+      const answer = await post(call, key, call.timeoutMs);
       if (answer.kind !== 'answered' || answer.status !== 401 || key === undefined) return answer;
       // A key that was rotated a moment ago is not refused to us: where there is another one, it decides.
-      const renewed = await apiKey(key).catch(() => key);
-      return renewed === key ? answer : await post(call, renewed);
+      // All of it within the call's own time: a worker that is to stop waits for it.
+      const renewing = apiKey(key).catch(() => key);
+      const renewed = await settledWithin(renewing, call.signal, endsAt - performance.now());
+      if (renewed === 'timeout') return { kind: 'timeout' };
+      return renewed.value === key ? answer : await post(call, renewed.value, endsAt - performance.now());
     },
     close: () => pool.destroy(),
   };
+}
+
+/** Rejects with the signal's reason; what the work comes to after its time is nobody's. */
+async function settledWithin<T>(
+  work: Promise<T>,
+  signal: AbortSignal | undefined,
+  ms: number,
+): Promise<{ value: T } | 'timeout'> {
+  signal?.throwIfAborted();
+  const listeners = signal && abortListeners(signal);
+  const { promise, resolve, reject } = Promise.withResolvers<{ value: T } | 'timeout'>();
+  const onAbort = () => reject(signal?.reason);
+  const timer = setTimeout(() => resolve('timeout'), ms);
+  listeners?.add(onAbort);
+  work.then((value) => resolve({ value }), reject);
+  try {
+    return await promise;
+  } finally {
+    clearTimeout(timer);
+    listeners?.delete(onAbort);
+  }
 }
 
 /** One request and its answer; rejects only with the reason of the caller's signal. */
@@ -65,6 +90,8 @@ function exchange(
   now: () => number,
 ): Promise<ModelAnswer> {
   call.signal?.throwIfAborted();
+  // Before anything is waited for: a body that cannot be written leaves no timer behind.
+  const body = call.json ?? JSON.stringify(call.body);
   return new Promise((resolve, reject) => {
     const { signal, timeoutMs, maxAnswerBytes } = call;
     const listeners = signal && abortListeners(signal);
@@ -103,7 +130,7 @@ function exchange(
     };
     // Not `pool.request`: its stream, its signal and its promises took as long as all the rest of a call.
     pool.dispatch(
-      { method: 'POST', path, headers: requestHeaders(call, key), body: call.json ?? JSON.stringify(call.body) },
+      { method: 'POST', path, headers: requestHeaders(call, key), body },
       {
         onRequestStart(started) {
           controller = started;
@@ -124,8 +151,8 @@ function exchange(
         },
         onResponseEnd() {
           if (!finish()) return;
-          const body = chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, bytes);
-          resolve({ kind: 'answered', status, body, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) });
+          const whole = chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, bytes);
+          resolve({ kind: 'answered', status, body: whole, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) });
         },
         onResponseError(_, error) {
           if (finish()) resolve({ kind: 'network', reason: networkReason(error) });

@@ -88,6 +88,22 @@ describe('the OpenAI-compatible provider', () => {
     expect(seen).toHaveLength(2);
   });
 
+  it('renews its key within the time of the call, and stops at once where the caller does', async () => {
+    const { server } = await modelServer((response) => response.writeHead(401).end('{}'));
+    const never = Promise.withResolvers<string>();
+    const made = createOpenAiProvider({
+      baseUrl: server.url,
+      maxSockets: 1,
+      apiKey: async (refused) => (refused === undefined ? 'old' : never.promise),
+    });
+    closers.push(async () => made.close?.());
+    expect(await made.call(call({ timeoutMs: 300 }))).toEqual({ kind: 'timeout' });
+    const stop = new AbortController();
+    const stopped = made.call(call({ signal: stop.signal }));
+    setTimeout(() => stop.abort(new Error('stop')), 100);
+    await expect(stopped).rejects.toThrow('stop');
+  });
+
   it('sends no Authorization where there is no key', async () => {
     const { server, seen } = await modelServer((response) => response.end('{}'));
     await provider(`${server.url}/v1/`).call(call({ endpoint: 'embeddings' }));

@@ -28,6 +28,7 @@ const FORBIDDEN: Record<string, RegExp> = {
   'an API key': /plai_[\w-]{10,}/,
   'a webhook secret': /whsec_[\w+/=]{20,}/,
   'a webhook signature': /v1,[\w+/]{43}=/,
+  'a token (JWT)': /eyJ[\w-]{10,}\.[\w-]{10,}\./,
   'an authorization': /Bearer [\w.-]{8,}|AWS4-HMAC-SHA256/,
 };
 

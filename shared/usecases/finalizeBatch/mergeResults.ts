@@ -69,15 +69,20 @@ type OpenedShard = { range: ShardRange; record: Committed; results: ShardSegment
  */
 async function* openedShards(merge: Merge, ranges: AsyncIterable<ShardRange>): AsyncGenerator<OpenedShard> {
   let next: Promise<OpenedShard> | undefined;
-  for await (const range of ranges) {
-    if (range.shard < merge.progress.shard) continue;
-    const before = next;
-    next = openShard(merge, range);
-    // Whoever takes it gets the error; where time is over before, nobody does.
-    next.catch(() => undefined);
-    if (before) yield await before;
+  try {
+    for await (const range of ranges) {
+      if (range.shard < merge.progress.shard) continue;
+      const before = next;
+      next = openShard(merge, range);
+      // Whoever takes it gets the error; where time is over before, nobody does.
+      next.catch(() => undefined);
+      if (before) yield await before;
+    }
+    if (next) yield await next;
+  } finally {
+    // No write is left under way in a sandbox that is frozen.
+    await next?.catch(() => undefined);
   }
-  if (next) yield await next;
 }
 
 async function openShard(merge: Merge, range: ShardRange): Promise<OpenedShard> {
