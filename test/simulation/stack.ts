@@ -1,3 +1,4 @@
+import { createSHA256 } from 'hash-wasm';
 import { synthesize } from '../../local/synth.ts';
 import { readAssembly } from '../../local/template/assembly.ts';
 import { planFromAssembly } from '../../local/template/readTemplate.ts';
@@ -8,6 +9,8 @@ import type { Definition } from './machine.ts';
 
 /** A table, a bucket and the machines as they are deployed: may serve many simulations, one after the other. */
 export async function startStack() {
+  // The hash of the result files is compiled once a process, which takes real time in the middle of the first Finalize.
+  await createSHA256();
   const [table, s3, plan] = await Promise.all([startDynalite(), startLocalS3(), readPlan()]);
   return {
     table,

@@ -108,5 +108,8 @@ export class VirtualTime {
 
 type Sleeper = { at: number; sequence: number; wake: () => void };
 
-/** Turns of the event loop without real work after which nothing more is on its way: promises settle within one. */
-const QUIET_TURNS = 2;
+/**
+ * Turns of the event loop without real work after which nothing more is on its way: promises settle within one, an
+ * instance of WebAssembly (the hash of the result files) within two.
+ */
+const QUIET_TURNS = 4;

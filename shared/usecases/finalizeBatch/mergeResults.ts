@@ -52,53 +52,23 @@ export async function mergeResults(merge: Merge): Promise<'done' | 'out_of_time'
   const writer = new Writer(merge);
   const sides = await SideResults.open(deps.files, head, progress, merge);
   const startedAfter = progress.afterLine;
-  for await (const shard of openedShards(merge, readPlan(deps, plan))) {
+  for await (const range of readPlan(deps, plan)) {
+    if (range.shard < progress.shard) continue;
     // Lines far apart are a shard each, and inside of those nobody looks at the time.
     if (progress.afterLine > startedAfter && merge.isTimeOver()) return 'out_of_time';
-    if (!(await mergeShard(merge, writer, sides, shard))) return 'out_of_time';
+    if (!(await mergeShard(merge, writer, sides, range))) return 'out_of_time';
   }
   progress.shard = AFTER_SHARDS;
   return (await copySides(merge, writer, sides, Number.POSITIVE_INFINITY)) ? 'done' : 'out_of_time';
 }
 
-type OpenedShard = { range: ShardRange; record: Committed; results: ShardSegments };
-
-/**
- * The shards that are left, each with its record and its first segments on their way while the one before is copied:
- * the first byte of each takes S3 and DynamoDB a tenth of a second, and a batch has hundreds of shards.
- */
-async function* openedShards(merge: Merge, ranges: AsyncIterable<ShardRange>): AsyncGenerator<OpenedShard> {
-  let next: Promise<OpenedShard> | undefined;
-  try {
-    for await (const range of ranges) {
-      if (range.shard < merge.progress.shard) continue;
-      const before = next;
-      next = openShard(merge, range);
-      // Whoever takes it gets the error; where time is over before, nobody does.
-      next.catch(() => undefined);
-      if (before) yield await before;
-    }
-    if (next) yield await next;
-  } finally {
-    // No write is left under way in a sandbox that is frozen.
-    await next?.catch(() => undefined);
-  }
-}
-
-async function openShard(merge: Merge, range: ShardRange): Promise<OpenedShard> {
-  const { files } = merge.deps;
-  const record = await recordOf(merge, range);
-  const results = new ShardSegments(files, await segmentsOf(files, record, merge.onMissing), merge.onMissing);
-  results.prefetch();
-  return { range, record, results };
-}
-
 /** False: time is over, `progress` says where. */
-async function mergeShard(merge: Merge, writer: Writer, sides: SideResults, opened: OpenedShard): Promise<boolean> {
+async function mergeShard(merge: Merge, writer: Writer, sides: SideResults, range: ShardRange): Promise<boolean> {
   const { deps, head, progress, outcome } = merge;
-  const { range, record, results } = opened;
   progress.shard = range.shard;
+  const record = await recordOf(merge, range);
   const notToRun = initialBitmap(range);
+  const results = new ShardSegments(deps.files, await segmentsOf(deps.files, record, merge.onMissing), merge.onMissing);
   const customIds = new CustomIds(deps, head.input, range, merge);
   const reason = outcome && reasonNotRun(outcome.kind);
   try {

@@ -60,11 +60,6 @@ export class ShardSegments {
       }));
   }
 
-  /** Starts to read the first segments. */
-  prefetch(): void {
-    for (const { reader } of this.#waiting.slice(-READ_AHEAD)) reader.prefetch();
-  }
-
   /** The next line that has a result, as far as the records say; undefined after the last. */
   get nextLine(): number | undefined {
     const lines = this.#open.flatMap(({ reader }) => (reader.current ? [reader.current.line] : []));
@@ -78,7 +73,7 @@ export class ShardSegments {
     for (let next = this.#waiting.at(-1); next && next.segment.first <= line; next = this.#waiting.at(-1)) {
       this.#waiting.pop();
       if (await this.#advance(next)) this.#open.push(next);
-      this.prefetch();
+      for (const { reader } of this.#waiting.slice(-READ_AHEAD)) reader.prefetch();
     }
     let found: ResultEntry | undefined;
     for (const source of [...this.#open]) {
