@@ -1,5 +1,5 @@
 import type { BatchHead, Plan } from '../../shared/domain/batch.ts';
-import { encodeSegment, type SegmentEntry } from '../../shared/domain/lines/segment.ts';
+import { encodeSegment, type SegmentEntry, segmentEntry } from '../../shared/domain/lines/segment.ts';
 import { objectKeys } from '../../shared/domain/objectKeys.ts';
 import { initialBitmap, type SegmentRef, type ShardRange } from '../../shared/domain/shard.ts';
 import { startStepProcesses } from '../../test/support/stepProcess.ts';
@@ -111,7 +111,7 @@ function resultOf(line: number): SegmentEntry {
   const json = (text: string) =>
     `{"id":"batch_01J00000000000000000000000_request-${line}","custom_id":"request-${line}",` +
     `"response":{"status_code":200,"body":{"success":true,"data":"${text}","message_id":"msg-${line}"}}}`;
-  return { line, file: 'o', json: json(ANSWER.slice(0, RESULT_BYTES - json('').length)) };
+  return segmentEntry(line, 'o', json(ANSWER.slice(0, RESULT_BYTES - json('').length)));
 }
 
 /** A batch all of whose shards are done, with the given segments. */

@@ -67,17 +67,16 @@ async function settledWithin<T>(
   ms: number,
 ): Promise<{ value: T } | 'timeout'> {
   signal?.throwIfAborted();
-  const listeners = signal && abortListeners(signal);
   const { promise, resolve, reject } = Promise.withResolvers<{ value: T } | 'timeout'>();
-  const onAbort = () => reject(signal?.reason);
+  const listener: AbortListener = { onAbort: reject, place: 0 };
   const timer = setTimeout(() => resolve('timeout'), ms);
-  listeners?.add(onAbort);
+  listenTo(signal, listener);
   work.then((value) => resolve({ value }), reject);
   try {
     return await promise;
   } finally {
     clearTimeout(timer);
-    listeners?.delete(onAbort);
+    unlisten(signal, listener);
   }
 }
 
@@ -92,75 +91,95 @@ function exchange(
   call.signal?.throwIfAborted();
   // Before anything is waited for: a body that cannot be written leaves no timer behind.
   const body = call.json ?? JSON.stringify(call.body);
-  return new Promise((resolve, reject) => {
-    const { signal, timeoutMs, maxAnswerBytes } = call;
-    const listeners = signal && abortListeners(signal);
-    let isOver = false;
-    let controller: Dispatcher.DispatchController | undefined;
-    /** Ends the wait at once, also before there is a connection; what undici tells of it afterwards is expected. */
-    const giveUp = (why: Error) => {
-      if (!finish()) return;
-      controller?.abort(why);
-    };
-    const finish = (): boolean => {
-      if (isOver) return false;
-      isOver = true;
-      clearTimeout(timer);
-      listeners?.delete(onAbort);
-      return true;
-    };
-    const onAbort = () => {
-      giveUp(OVER);
-      reject(signal?.reason);
-    };
-    const timer = setTimeout(() => {
-      giveUp(OVER);
-      resolve({ kind: 'timeout' });
-    }, timeoutMs);
-    listeners?.add(onAbort);
-
-    let status = 0;
-    let bytes = 0;
-    let retryAfterMs: number | undefined;
-    const chunks: Uint8Array[] = [];
-    const tooLarge = () => {
-      // Closes the connection: what is still to come may have no end.
-      giveUp(OVER);
-      resolve({ kind: 'too_large' });
-    };
-    // Not `pool.request`: its stream, its signal and its promises took as long as all the rest of a call.
-    pool.dispatch(
-      { method: 'POST', path, headers: requestHeaders(call, key), body },
-      {
-        onRequestStart(started) {
-          controller = started;
-          if (isOver) started.abort(OVER);
-        },
-        onResponseStart(_, statusCode, headers) {
-          // 1xx: the answer is still to come.
-          if (isOver || statusCode < 200) return;
-          status = statusCode;
-          if (Number(headers['content-length'] ?? 0) > maxAnswerBytes) tooLarge();
-          else retryAfterMs = readRetryAfter(headers, now());
-        },
-        onResponseData(_, chunk) {
-          if (isOver) return;
-          bytes += chunk.length;
-          if (bytes > maxAnswerBytes) tooLarge();
-          else chunks.push(chunk);
-        },
-        onResponseEnd() {
-          if (!finish()) return;
-          const whole = chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, bytes);
-          resolve({ kind: 'answered', status, body: whole, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) });
-        },
-        onResponseError(_, error) {
-          if (finish()) resolve({ kind: 'network', reason: networkReason(error) });
-        },
-      },
-    );
-  });
+  const { promise, resolve, reject } = Promise.withResolvers<ModelAnswer>();
+  // Not `pool.request`: its stream, its signal and its promises took as long as all the rest of a call.
+  pool.dispatch(
+    { method: 'POST', path, headers: requestHeaders(call, key), body },
+    new Exchange(call, { resolve, reject }, now),
+  );
+  return promise;
 }
+
+/** The answer as undici tells of it, and the two ways in which we end the wait for it: time, and the caller's signal. */
+class Exchange implements Dispatcher.DispatchHandler, AbortListener {
+  readonly #call: Pick<ModelCall, 'signal' | 'maxAnswerBytes'>;
+  readonly #settle: { resolve(answer: ModelAnswer): void; reject(reason: unknown): void };
+  readonly #now: () => number;
+  readonly #timer: NodeJS.Timeout;
+  #isOver = false;
+  #controller: Dispatcher.DispatchController | undefined;
+  #status = 0;
+  #bytes = 0;
+  #retryAfterMs: number | undefined;
+  readonly #chunks: Uint8Array[] = [];
+  place = 0;
+
+  constructor(
+    call: ModelCall,
+    settle: { resolve(answer: ModelAnswer): void; reject(reason: unknown): void },
+    now: () => number,
+  ) {
+    this.#call = call;
+    this.#settle = settle;
+    this.#now = now;
+    this.#timer = setTimeout(onTimeout, call.timeoutMs, this);
+    listenTo(call.signal, this);
+  }
+
+  /** Ends the wait at once, also before there is a connection; what undici tells of it afterwards is expected. */
+  giveUp(answer: ModelAnswer): void {
+    if (this.#finish()) this.#controller?.abort(OVER);
+    this.#settle.resolve(answer);
+  }
+
+  onAbort(reason: unknown): void {
+    if (this.#finish()) this.#controller?.abort(OVER);
+    this.#settle.reject(reason);
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#isOver) controller.abort(OVER);
+  }
+
+  onResponseStart(_: unknown, statusCode: number, headers: Headers): void {
+    // 1xx: the answer is still to come.
+    if (this.#isOver || statusCode < 200) return;
+    this.#status = statusCode;
+    if (Number(headers['content-length'] ?? 0) > this.#call.maxAnswerBytes) this.giveUp({ kind: 'too_large' });
+    else this.#retryAfterMs = readRetryAfter(headers, this.#now);
+  }
+
+  onResponseData(_: unknown, chunk: Uint8Array): void {
+    if (this.#isOver) return;
+    this.#bytes += chunk.length;
+    // This closes the connection: what is still to come may have no end.
+    if (this.#bytes > this.#call.maxAnswerBytes) this.giveUp({ kind: 'too_large' });
+    else this.#chunks.push(chunk);
+  }
+
+  onResponseEnd(): void {
+    if (!this.#finish()) return;
+    const [first] = this.#chunks;
+    const body = this.#chunks.length === 1 && first ? first : Buffer.concat(this.#chunks, this.#bytes);
+    const retry = this.#retryAfterMs === undefined ? {} : { retryAfterMs: this.#retryAfterMs };
+    this.#settle.resolve({ kind: 'answered', status: this.#status, body, ...retry });
+  }
+
+  onResponseError(_: unknown, error: Error): void {
+    if (this.#finish()) this.#settle.resolve({ kind: 'network', reason: networkReason(error) });
+  }
+
+  #finish(): boolean {
+    if (this.#isOver) return false;
+    this.#isOver = true;
+    clearTimeout(this.#timer);
+    unlisten(this.#call.signal, this);
+    return true;
+  }
+}
+
+const onTimeout = (exchange: Exchange) => exchange.giveUp({ kind: 'timeout' });
 
 function requestHeaders(call: ModelCall, key: string | undefined): string[] {
   const headers = ['content-type', 'application/json', 'accept', 'application/json'];
@@ -174,29 +193,47 @@ const OVER = new Error('The call is over');
 
 /**
  * Who wants to know of a signal: one listener of its own for all, since a worker's calls share one signal, and adding
- * and removing a listener for each costs more than the call's own bookkeeping.
+ * and removing a listener for each costs more than the call's own bookkeeping. In an array, where each knows its place:
+ * a set keeps those that were deleted until the collector has gone through all of its heap.
  */
-function abortListeners(signal: AbortSignal): Set<() => void> {
-  const known = listenersBySignal.get(signal);
-  if (known) return known;
-  const listeners = new Set<() => void>();
-  listenersBySignal.set(signal, listeners);
-  signal.addEventListener('abort', () => listeners.forEach((listener) => void listener()), { once: true });
-  return listeners;
+type AbortListener = { onAbort(reason: unknown): void; place: number };
+const listenersBySignal = new WeakMap<AbortSignal, AbortListener[]>();
+
+function listenTo(signal: AbortSignal | undefined, listener: AbortListener): void {
+  if (!signal) return;
+  let listeners = listenersBySignal.get(signal);
+  if (!listeners) {
+    const all: AbortListener[] = [];
+    signal.addEventListener('abort', () => all.slice().forEach((each) => void each.onAbort(signal.reason)), {
+      once: true,
+    });
+    listenersBySignal.set(signal, all);
+    listeners = all;
+  }
+  listener.place = listeners.push(listener) - 1;
 }
-const listenersBySignal = new WeakMap<AbortSignal, Set<() => void>>();
+
+function unlisten(signal: AbortSignal | undefined, listener: AbortListener): void {
+  const listeners = signal && listenersBySignal.get(signal);
+  const last = listeners?.pop();
+  if (!listeners || !last || last === listener) return;
+  // The last one takes its place.
+  last.place = listener.place;
+  listeners[listener.place] = last;
+}
 
 type Headers = Record<string, string | string[] | undefined>;
 
 /** `retry-after-ms` is what OpenAI and Azure send beside the header of RFC 9110, and finer. */
-function readRetryAfter(headers: Headers, now: number): number | undefined {
+function readRetryAfter(headers: Headers, now: () => number): number | undefined {
   const first = (name: string) => {
     const value = headers[name];
     return Array.isArray(value) ? value[0] : value;
   };
   const ms = first('retry-after-ms')?.trim();
   if (ms !== undefined && /^\d+(\.\d+)?$/.test(ms)) return Math.ceil(Number(ms));
-  return parseRetryAfter(first('retry-after'), now);
+  const date = first('retry-after');
+  return date === undefined ? undefined : parseRetryAfter(date, now());
 }
 
 /** A code in words: never the address, the path or anything that was sent. */

@@ -1,6 +1,6 @@
 import type { BatchHead, Plan } from '../../shared/domain/batch.ts';
 import { errorLine, outputLine } from '../../shared/domain/lines/resultLine.ts';
-import { encodeSegment, type SegmentEntry } from '../../shared/domain/lines/segment.ts';
+import { encodeSegment, type SegmentEntry, segmentEntry } from '../../shared/domain/lines/segment.ts';
 import { objectKeys } from '../../shared/domain/objectKeys.ts';
 import { initialBitmap, type SegmentRef, type ShardRange, setBit } from '../../shared/domain/shard.ts';
 import type { BatchWorld } from './batchWorld.ts';
@@ -47,7 +47,7 @@ export async function layDown(
     });
   }
   const bad: SegmentEntry[] = lines.flatMap((line, index) =>
-    line === 'bad' ? [{ line: index + 1, file: 'e', json: badLine(head, index + 1) }] : [],
+    line === 'bad' ? [segmentEntry(index + 1, 'e', badLine(head, index + 1))] : [],
   );
   const segment = encodeSegment(bad);
   const invalidKey = objectKeys.invalid(head, 1);
@@ -101,11 +101,8 @@ export async function commitSegments(
   let refs: SegmentRef[] = record.segments;
   const keys: string[] = [];
   for (const [index, lines] of segments.entries()) {
-    const entries = lines.map(
-      (line): SegmentEntry =>
-        isFailed(line)
-          ? { line, file: 'e', json: failedLine(head, line) }
-          : { line, file: 'o', json: goodLine(head, line) },
+    const entries = lines.map((line) =>
+      isFailed(line) ? segmentEntry(line, 'e', failedLine(head, line)) : segmentEntry(line, 'o', goodLine(head, line)),
     );
     const body = encodeSegment(entries);
     const commits = record.commits + index;

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { BatchHead } from '../../shared/domain/batch.ts';
-import { encodeSegment } from '../../shared/domain/lines/segment.ts';
+import { encodeSegment, segmentEntry } from '../../shared/domain/lines/segment.ts';
 import { objectKeys } from '../../shared/domain/objectKeys.ts';
 import { finalizeBatch } from '../../shared/usecases/finalizeBatch.ts';
 import { type BatchWorld, createTestBatch, headOf, startBatchWorld } from '../support/batchWorld.ts';
@@ -514,7 +514,7 @@ describe('finalizing results larger than a part of an upload', () => {
       if (claimed === 'sealed') throw new Error('It is not sealed yet');
       const odd = Array.from({ length: 12 }, (_, index) => 2 * index + 1);
       for (const [commits, group] of [odd, odd.map((number) => number + 1)].entries()) {
-        const body = encodeSegment(group.map((number) => ({ line: number, file: 'o', json: line(number) })));
+        const body = encodeSegment(group.map((number) => segmentEntry(number, 'o', line(number))));
         const key = objectKeys.segment(head, range.shard, claimed.epoch, commits, 'n');
         await world.files.put(key, body);
         const segment = { key, bytes: body.length, first: group[0] ?? 0, last: group.at(-1) ?? 0 };

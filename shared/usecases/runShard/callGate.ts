@@ -1,13 +1,24 @@
 import type { Usage } from '../../domain/batch.ts';
+import type { PaceTicket } from '../../domain/retry/callPacer.ts';
 import type { FailureCause } from '../../domain/retry/failureCauses.ts';
+import type { WindowTicket } from '../../domain/retry/inFlightWindow.ts';
 import type { CalledLine } from './callLine.ts';
 
-/** A call of a model that is under way; gates know it again by its identity. */
+/**
+ * A call of a model that is under way. The lane and its gates note on it what they want to know at its end: a map of
+ * calls that thousands pass through keeps many that are long over, which the collector then copies again and again.
+ */
 export type GatedCall = {
   readonly line: CalledLine;
   readonly beganAt: number;
   /** Its fault was the line's own, not the model's: it uses up one of the line's attempts. */
   blame(): void;
+  windowTicket?: WindowTicket;
+  paceTicket?: PaceTicket;
+  /** Calls of a lane are numbered as they begin. */
+  number?: number;
+  /** Milliseconds of the model's time that were taken for it. */
+  takenMs?: number;
 };
 
 /** How it ended. Without a cause it succeeded; `called_off`: by us, which says nothing of the model. */

@@ -51,11 +51,8 @@ export function createCircuitGate(options: Options): CallGate & { readonly probi
   const background = new Set<Promise<void>>();
   let faultsInARow = 0;
   let hasServed = false;
-  /** Calls are numbered as they begin. */
   let begun = 0;
-  /** Of the calls under way. Not a WeakMap: the collector would go through it each time. */
-  const numbers = new Map<GatedCall, number>();
-  const numberOf = (call: GatedCall) => numbers.get(call) ?? 0;
+  const numberOf = (call: GatedCall) => call.number ?? 0;
   /** The oldest fault of each line that may yet be at fault, and how many calls had begun by then. */
   const pending = new Map<CalledLine, { call: GatedCall; begun: number }>();
   /** Calls that had begun when the last outage ended: their faults are its own. */
@@ -191,7 +188,7 @@ export function createCircuitGate(options: Options): CallGate & { readonly probi
       return deciding;
     },
     began(call) {
-      numbers.set(call, ++begun);
+      call.number = ++begun;
       if (state.kind === 'probing') state.probe ??= call;
     },
     ended(call, { cause }) {
@@ -199,7 +196,6 @@ export function createCircuitGate(options: Options): CallGate & { readonly probi
       if (model === 'up') served(call);
       else if (state.kind === 'probing' && state.probe === call) probeEnded(state.circuit, call, cause);
       else if (model === 'down') fault(call);
-      numbers.delete(call);
     },
     async close({ goesOn }) {
       await deciding;

@@ -1,5 +1,5 @@
 import { FAILURE_CAUSES, type FailureCause } from '../../domain/retry/failureCauses.ts';
-import type { InFlightWindow, WindowTicket } from '../../domain/retry/inFlightWindow.ts';
+import type { InFlightWindow } from '../../domain/retry/inFlightWindow.ts';
 import { boundRetryAfter, jitteredBackoffMs } from '../../domain/retry/retryClock.ts';
 import type { CallGate, GatedCall, GatedEnd } from './callGate.ts';
 
@@ -56,7 +56,6 @@ const REFUSALS_TO_PAUSE = 4;
 
 export function createModelLane<Line>(options: LaneOptions): ModelLane<Line> {
   const { gates = [], window } = options;
-  const tickets = new Map<GatedCall, WindowTicket>();
   let pausedUntil = 0;
   let rejected: Rejection | undefined;
   /** Since the last success: refusals, and pauses for them. */
@@ -108,16 +107,15 @@ export function createModelLane<Line>(options: LaneOptions): ModelLane<Line> {
       return begun;
     },
     began(call) {
-      tickets.set(call, window.enter());
+      call.windowTicket = window.enter();
       for (const gate of gates) gate.began(call);
     },
     ended(call, end) {
-      const ticket = tickets.get(call);
-      if (ticket === undefined) return;
-      tickets.delete(call);
+      const { windowTicket } = call;
+      if (windowTicket === undefined) return;
       const { cause } = end;
       const overloaded = cause !== undefined && cause !== 'called_off' && FAILURE_CAUSES[cause].overload;
-      window.leave(ticket, cause === undefined ? 'clean' : overloaded ? 'overloaded' : 'other');
+      window.leave(windowTicket, cause === undefined ? 'clean' : overloaded ? 'overloaded' : 'other');
       if (cause === undefined) {
         refusals = 0;
         pauses = 0;

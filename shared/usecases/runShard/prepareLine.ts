@@ -4,7 +4,7 @@ import { describeProblems } from '../../domain/lines/lineProblem.ts';
 import type { PhysicalLine } from '../../domain/lines/lineReader.ts';
 import { checkLine, type LineContext, type RequestLine } from '../../domain/lines/requestLine.ts';
 import { errorLine, type FailedLine, outputLine } from '../../domain/lines/resultLine.ts';
-import type { SegmentEntry } from '../../domain/lines/segment.ts';
+import { type SegmentEntry, segmentEntry } from '../../domain/lines/segment.ts';
 import { FAILURE_CAUSES } from '../../domain/retry/failureCauses.ts';
 import { idempotencyKeyOf, type LineFailure } from './callLine.ts';
 import type { HeldLine } from './heldLines.ts';
@@ -76,7 +76,7 @@ export function answeredEntry(
   statusCode: number,
   body: string,
 ): SegmentEntry {
-  return { line, file: 'o', json: outputLine(batchId, { line, customId }, statusCode, body) };
+  return segmentEntry(line, 'o', outputLine(batchId, { line, customId }, statusCode, body));
 }
 
 export function failedCallEntry(batchId: string, line: HeldLine, failure: LineFailure): SegmentEntry {
@@ -90,5 +90,5 @@ export function failedCallEntry(batchId: string, line: HeldLine, failure: LineFa
 }
 
 function failedEntry(batchId: string, failed: FailedLine): SegmentEntry {
-  return { line: failed.line, file: 'e', json: errorLine(batchId, failed), error: failed.error };
+  return { ...segmentEntry(failed.line, 'e', errorLine(batchId, failed)), error: failed.error };
 }

@@ -96,7 +96,7 @@ export class ShardCommits {
   add(entry: SegmentEntry): void {
     if (this.#entries.length === 0) this.#since = this.#deps.clock.now();
     this.#entries.push(entry);
-    this.#bytes += entry.json.length;
+    this.#bytes += entry.bytes.length;
     this.attempts.delete(entry.line - this.#range.firstLine);
   }
 
@@ -206,7 +206,7 @@ export class ShardCommits {
     let count = 0;
     let bytes = 0;
     while (count < this.#entries.length && bytes < this.#settings.commitBytes)
-      bytes += this.#entries[count++]?.json.length ?? 0;
+      bytes += this.#entries[count++]?.bytes.length ?? 0;
     this.#committingBytes = bytes;
     this.#bytes -= bytes;
     return this.#entries.splice(0, count);

@@ -11,7 +11,7 @@ import {
 } from '../../domain/retry/callShare.ts';
 import { createTokenEstimate } from '../../domain/retry/tokenEstimate.ts';
 import type { Ports } from '../../ports.ts';
-import type { CallGate, GatedCall } from './callGate.ts';
+import type { CallGate } from './callGate.ts';
 import type { CalledLine } from './callLine.ts';
 
 export type ShareGateOptions = {
@@ -85,8 +85,7 @@ export function createShareGate(
   const estimate = createTokenEstimate();
 
   let blocks: Block[] = [];
-  /** Milliseconds of the model's time that were taken for each call under way. */
-  const begun = new Map<GatedCall, number>();
+  let inFlight = 0;
   let record = Math.floor(random.next() * records);
   let aheadMs = 0;
   /** Undefined until the record was read. */
@@ -133,7 +132,7 @@ export function createShareGate(
     isSteady ||= lapsed > 0;
     wasBound = false;
     lapsed = 0;
-    const most = Math.min(room, places() - begun.size) - held + Math.floor(turnover);
+    const most = Math.min(room, places() - inFlight) - held + Math.floor(turnover);
     if (most <= 0) return undefined;
     const tokens = ready.slice(held, held + most).map((line) => (countsTokens ? estimate.of(line.call) : 0));
     const calls = callsOfBlock(limits, parts ?? 1, tokens, most);
@@ -184,7 +183,7 @@ export function createShareGate(
 
   return {
     opensAt(now) {
-      if (begun.size >= places()) return Number.POSITIVE_INFINITY;
+      if (inFlight >= places()) return Number.POSITIVE_INFINITY;
       if (!isRated) return parts === undefined ? waiting(now) : now;
       lapse(now);
       if (blocks.length === 0) return waiting(now);
@@ -212,7 +211,8 @@ export function createShareGate(
 
     began(call) {
       const block = blocks.length > 0 ? earliest() : undefined;
-      begun.set(call, block?.takenMs ?? 0);
+      inFlight++;
+      call.takenMs = block?.takenMs ?? 0;
       if (!block) return;
       block.at += block.everyMs;
       block.left--;
@@ -220,12 +220,11 @@ export function createShareGate(
     },
 
     ended(call, { usage }) {
-      const takenMs = begun.get(call) ?? 0;
-      begun.delete(call);
+      inFlight--;
       if (!countsTokens || !usage) return;
       const tokens = usage.inputTokens + usage.outputTokens;
       estimate.counted(call.line.call, tokens);
-      owedMs = Math.max(-MOST_TO_THE_GOOD_MS, owedMs + blockCostMs(limits, 1, tokens) - takenMs);
+      owedMs = Math.max(-MOST_TO_THE_GOOD_MS, owedMs + blockCostMs(limits, 1, tokens) - (call.takenMs ?? 0));
     },
 
     async close() {

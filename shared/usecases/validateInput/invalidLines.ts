@@ -1,7 +1,7 @@
 import { type BatchError, MAX_BATCH_ERRORS } from '../../domain/batch.ts';
 import { describeProblems, type LineProblem } from '../../domain/lines/lineProblem.ts';
 import { errorLine } from '../../domain/lines/resultLine.ts';
-import { encodeSegment, type SegmentEntry } from '../../domain/lines/segment.ts';
+import { encodeSegment, type SegmentEntry, segmentEntry } from '../../domain/lines/segment.ts';
 import type { FileStore, FileUpload } from '../../ports.ts';
 
 /** Entries are handed to the upload in groups of so many: each is about 300 bytes. */
@@ -50,7 +50,7 @@ export class InvalidLines {
     this.#count++;
     if (this.#first.length < MAX_BATCH_ERRORS) this.#first.push({ code, line, message, param });
     const json = errorLine(this.#batchId, { line, customId, error: { code, message }, attempts: 0 });
-    this.#group.push({ line, file: 'e', json });
+    this.#group.push(segmentEntry(line, 'e', json));
   }
 
   async flush(): Promise<void> {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { VALIDATION_CODES } from '../../../shared/domain/errors.ts';
 import { LineReader, type PhysicalLine } from '../../../shared/domain/lines/lineReader.ts';
+import { decodeSegmentLine } from '../../../shared/domain/lines/segment.ts';
 import { prepareLine } from '../../../shared/usecases/runShard/prepareLine.ts';
 import { canonical, member, type Node, parseJson } from '../json.ts';
 import type { Target } from '../run.ts';
@@ -67,9 +68,11 @@ function checkLine(physical: PhysicalLine): void {
     const prepared = prepareLine(physical, context, { attempts: 0, answerBytes: () => 0 });
     if (prepared.kind === 'result') {
       const { entry } = prepared;
-      const result = parseJson(entry.json);
-      JSON.parse(entry.json);
-      assert(!/[\r\n]/.test(entry.json), 'a result has a raw newline');
+      const written = entry.bytes.toString('utf8', 0, entry.bytes.length - 1);
+      assert(!/[\r\n]/.test(written), 'a result has a raw newline');
+      const json = Buffer.from(decodeSegmentLine(Buffer.from(written)).json).toString();
+      const result = parseJson(json);
+      JSON.parse(json);
       assert.equal(member(result, 'custom_id')?.kind === 'string' || entry.file === 'e', true);
       if (entry.file === 'o') checkVectors(result, text ?? '');
       else {

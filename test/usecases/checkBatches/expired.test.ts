@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { BatchHead } from '../../../shared/domain/batch.ts';
-import { encodeSegment } from '../../../shared/domain/lines/segment.ts';
+import { encodeSegment, segmentEntry } from '../../../shared/domain/lines/segment.ts';
 import { objectKeys } from '../../../shared/domain/objectKeys.ts';
 import { checkBatches } from '../../../shared/usecases/checkBatches.ts';
 import { finalizeBatch } from '../../../shared/usecases/finalizeBatch.ts';
@@ -31,7 +31,7 @@ async function inTheMap() {
 
 /** What a validation leaves that has found the only line bad. */
 async function rejected(head: BatchHead) {
-  const segment = encodeSegment([{ line: 1, file: 'e', json: badLine(head, 1) }]);
+  const segment = encodeSegment([segmentEntry(1, 'e', badLine(head, 1))]);
   const key = objectKeys.invalid(head, 1);
   await world.files.put(key, segment);
   await world.batches.setPlan(head, 1, {

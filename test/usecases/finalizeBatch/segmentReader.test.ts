@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { encodeSegment } from '../../../shared/domain/lines/segment.ts';
+import { encodeSegment, segmentEntry } from '../../../shared/domain/lines/segment.ts';
 import { SegmentReader } from '../../../shared/usecases/finalizeBatch/segmentReader.ts';
 
 /** The one method of the file store that the reader uses, over bytes at hand, in pieces of any size. */
@@ -43,7 +43,7 @@ describe('the reader of a segment', () => {
             file,
             json: JSON.stringify(value),
           }));
-          const body = encodeSegment(written);
+          const body = encodeSegment(written.map(({ line, file, json }) => segmentEntry(line, file, json)));
           const reader = new SegmentReader(filesOf(body, piece), { key: 'a', bytes: body.length }, { chunkBytes });
           expect(await readAll(reader)).toEqual(written);
           expect(reader.position).toBe(body.length);
@@ -56,7 +56,7 @@ describe('the reader of a segment', () => {
     await fc.assert(
       fc.asyncProperty(entries, fc.nat(), fc.integer({ min: 1, max: 64 }), async (some, at, chunkBytes) => {
         const written = some.map(({ file, value }, index) => ({ line: index + 1, file, json: JSON.stringify(value) }));
-        const body = encodeSegment(written);
+        const body = encodeSegment(written.map(({ line, file, json }) => segmentEntry(line, file, json)));
         const segment = { key: 'a', bytes: body.length };
         const first = new SegmentReader(filesOf(body, 16), segment, { chunkBytes });
         const passed = at % (written.length + 1);
@@ -68,7 +68,7 @@ describe('the reader of a segment', () => {
   });
 
   test('reads a line far longer than a chunk in few reads', async () => {
-    const body = encodeSegment([{ line: 1, file: 'o', json: JSON.stringify('x'.repeat(1_000_000)) }]);
+    const body = encodeSegment([segmentEntry(1, 'o', JSON.stringify('x'.repeat(1_000_000)))]);
     const files = filesOf(body, 65_536);
     const reader = new SegmentReader(files, { key: 'a', bytes: body.length }, { chunkBytes: 1_000 });
     expect(await readAll(reader)).toHaveLength(1);
@@ -79,7 +79,7 @@ describe('the reader of a segment', () => {
     ['cut off in the middle of a line', (body: Buffer) => body.subarray(0, -2), 0],
     ['shorter than its record says', (body: Buffer) => body.subarray(0, -2), 2],
   ])('refuses a segment that is %s', async (_, cut, missing) => {
-    const body = cut(encodeSegment([{ line: 1, file: 'o', json: '{}' }]));
+    const body = cut(encodeSegment([segmentEntry(1, 'o', '{}')]));
     const reader = new SegmentReader(filesOf(body, 16), { key: 'a', bytes: body.length + missing }, { chunkBytes: 8 });
     await expect(readAll(reader)).rejects.toThrow(/cut off|shorter/);
   });
