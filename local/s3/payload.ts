@@ -7,6 +7,7 @@ import {
   checksumHeader,
   createDigest,
 } from './checksums.ts';
+import { createContentHash } from './etag.ts';
 import { S3Error } from './s3Error.ts';
 import { headerOf, type S3Request } from './s3Request.ts';
 
@@ -14,7 +15,7 @@ import { headerOf, type S3Request } from './s3Request.ts';
 const MAX_PUT_BYTES = 5 * 1024 ** 3;
 
 /** What is known of a body once it was read to its end and found whole. */
-export type PayloadDigests = { md5Hex: string; checksum?: { algorithm: ChecksumAlgorithm; value: string } };
+export type PayloadDigests = { etag: string; checksum?: { algorithm: ChecksumAlgorithm; value: string } };
 
 /**
  * The body of a request, framing taken off. The iteration throws at its end unless length, signature and checksums hold,
@@ -29,8 +30,8 @@ export async function openPayload(request: S3Request): Promise<Payload> {
   const length = readLength(request, mode.kind === 'chunked');
   const contentMd5 = readContentMd5(request);
   const wanted = readChecksum(request);
-  const md5 = createHash('md5');
-  const sha256 = mode.kind === 'hashed' ? createHash('sha256') : undefined;
+  const content = createContentHash();
+  const md5 = contentMd5 === undefined ? undefined : createHash('md5');
   const checksum = wanted && (await createDigest(wanted.algorithm));
   const trailers = new Map<string, string>();
   let result: PayloadDigests | undefined;
@@ -47,8 +48,8 @@ export async function openPayload(request: S3Request): Promise<Payload> {
     for await (const chunk of source as AsyncIterable<Uint8Array>) {
       bytes += chunk.length;
       if (bytes > length) throw incomplete();
-      md5.update(chunk);
-      sha256?.update(chunk);
+      content.update(chunk);
+      md5?.update(chunk);
       checksum?.update(chunk);
       yield chunk;
     }
@@ -57,20 +58,20 @@ export async function openPayload(request: S3Request): Promise<Payload> {
   }
 
   function finish(): PayloadDigests {
-    const digest = md5.digest();
-    if (contentMd5 !== undefined && contentMd5 !== digest.toString('base64'))
+    const calculatedMd5 = md5?.digest('base64');
+    if (contentMd5 !== undefined && calculatedMd5 !== undefined && contentMd5 !== calculatedMd5)
       throw new S3Error('BadDigest', 'The Content-MD5 you specified did not match what we received.', {
         ExpectedDigest: contentMd5,
-        CalculatedDigest: digest.toString('base64'),
+        CalculatedDigest: calculatedMd5,
       });
-    if (sha256 && sha256.digest('hex') !== authorization.payload)
+    const { sha256Hex, etag } = content.end();
+    if (mode.kind === 'hashed' && sha256Hex !== authorization.payload)
       throw new S3Error(
         'XAmzContentSHA256Mismatch',
         "The provided 'x-amz-content-sha256' header does not match what was computed.",
         { ClientComputedContentSHA256: authorization.payload },
       );
-    const md5Hex = digest.toString('hex');
-    if (!wanted || !checksum) return { md5Hex };
+    if (!wanted || !checksum) return { etag };
     const value = checksum.base64();
     const given = wanted.value ?? trailers.get(checksumHeader(wanted.algorithm));
     if (given === undefined)
@@ -81,7 +82,7 @@ export async function openPayload(request: S3Request): Promise<Payload> {
     requireChecksumShape(wanted.algorithm, given);
     if (given !== value)
       throw new S3Error('BadDigest', `The ${wanted.algorithm} you specified did not match the calculated checksum.`);
-    return { md5Hex, checksum: { algorithm: wanted.algorithm, value } };
+    return { etag, checksum: { algorithm: wanted.algorithm, value } };
   }
 
   return {

@@ -1,4 +1,4 @@
-import type { RequestListener } from 'node:http';
+import type { IncomingHttpHeaders, RequestListener } from 'node:http';
 import { afterEach, describe, expect, test } from 'vitest';
 import { createDocumentClient } from '../../shared/adapters/dynamodb/client.ts';
 import { getRecord } from '../../shared/adapters/dynamodb/records.ts';
@@ -56,6 +56,20 @@ describe('S3', () => {
       client: kept(createS3Client({ region, credentials, endpoint, requestHandler: { socketTimeout } })),
       bucket: 'bucket',
     });
+
+  test('is sent the CRC32 of a body, and not a SHA-256 of it as well', async () => {
+    let sent: IncomingHttpHeaders = {};
+    const files = filesAt(
+      await serve((request, response) => {
+        sent = request.headers;
+        stored(request, response);
+      }),
+    );
+    await files.put('parts/a', '123456789');
+    // The check value of CRC-32: cbf43926.
+    expect(sent).toMatchObject({ 'x-amz-checksum-crc32': 'y/Q5Jg==', 'x-amz-content-sha256': 'UNSIGNED-PAYLOAD' });
+    expect(sent.authorization).toMatch(/SignedHeaders=[^,]*x-amz-checksum-crc32;x-amz-content-sha256/);
+  });
 
   test.each<[string, Answer]>([
     ['slows down', s3Error(503, 'SlowDown')],

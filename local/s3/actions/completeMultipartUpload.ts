@@ -1,8 +1,9 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { type Action, answerXml, checksumContent, newObject, type Storage } from '../action.ts';
 import type { Piece } from '../bodyFiles.ts';
 import { type Checksum, checksumElement, checksumHeader, compositeChecksum, createDigest } from '../checksums.ts';
 import { writeConditions } from '../conditions.ts';
+import { multipartEtag } from '../etag.ts';
 import type { Part, Upload } from '../objectIndex.ts';
 import { readDocument } from '../payload.ts';
 import { noSuchUpload, S3Error } from '../s3Error.ts';
@@ -38,9 +39,7 @@ export const completeMultipartUpload: Action = async (storage, request, response
   const expected = checksum && headerOf(request, checksumHeader(checksum.algorithm));
   if (checksum && expected !== undefined && expected !== checksum.value)
     throw new S3Error('BadDigest', `The ${checksum.algorithm} you specified did not match the calculated checksum.`);
-  const md5 = createHash('md5');
-  for (const part of parts) md5.update(part.etag, 'hex');
-  const etag = `${md5.digest('hex')}-${parts.length}`;
+  const etag = multipartEtag(parts);
   const object = newObject(storage, randomUUID(), bytes, etag, upload.headers, checksum);
   // The document was awaited: a second Complete or an Abort may have ended the upload meanwhile.
   const stillOpen = () => {

@@ -1,5 +1,4 @@
 import type { ServerResponse } from 'node:http';
-import { pipeline } from 'node:stream/promises';
 import type { Action, Storage } from '../action.ts';
 import { checksumHeader } from '../checksums.ts';
 import { checkReadConditions } from '../conditions.ts';
@@ -22,8 +21,21 @@ export const getObject: Action = async (storage, request, response) => {
     return;
   }
   using _held = storage.bodies.hold(pieces);
-  await pipeline(storage.bodies.read(pieces, start, end), response);
+  const gone = new Promise<never>((_, reject) => {
+    response.once('close', () => reject(new Error('The client has gone.')));
+  });
+  // Closes at its end as well, when nobody waits any more.
+  gone.catch(() => undefined);
+  for await (const chunk of storage.bodies.read(pieces, start, end))
+    await Promise.race([written(response, chunk), gone]);
+  response.end();
 };
+
+/** Waits until the kernel has the chunk. */
+const written = (response: ServerResponse, chunk: Buffer) =>
+  new Promise<void>((resolve, reject) => {
+    response.write(chunk, (error) => (error ? reject(error) : resolve()));
+  });
 
 export const headObject: Action = (storage, request, response) => {
   const { object, range } = find(storage, request);

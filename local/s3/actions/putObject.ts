@@ -10,17 +10,17 @@ export const putObject: Action = async (storage, request, response) => {
   const headers = readStoredHeaders(request);
   const payload = await openPayload(request);
   const body = await storage.bodies.write(payload, INLINE_BYTES);
-  const { md5Hex, checksum } = payload.digests();
+  const { etag, checksum } = payload.digests();
   const stored = checksum && ({ ...checksum, type: 'FULL_OBJECT' } as const);
   try {
-    const object = newObject(storage, body.bodyId, body.bytes, md5Hex, headers, stored);
+    const object = newObject(storage, body.bodyId, body.bytes, etag, headers, stored);
     await storage.bodies.remove(storage.index.put(request, object, onePiece(body), allow));
   } catch (error) {
     await storage.bodies.remove([body.bodyId]);
     throw error;
   }
   answer(response, 200, {
-    etag: `"${md5Hex}"`,
+    etag: `"${etag}"`,
     ...(stored ? { [checksumHeader(stored.algorithm)]: stored.value, 'x-amz-checksum-type': stored.type } : {}),
   });
 };

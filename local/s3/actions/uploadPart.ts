@@ -10,7 +10,7 @@ export const uploadPart: Action = async (storage, request, response) => {
   const partNumber = readPartNumber(request);
   const payload = await openPayload(request);
   const body = await storage.bodies.write(payload);
-  const { md5Hex, checksum } = payload.digests();
+  const { etag, checksum } = payload.digests();
   if (checksumAlgorithm && checksum?.algorithm !== checksumAlgorithm) {
     await storage.bodies.remove([body.bodyId]);
     const actual = checksum?.algorithm.toLowerCase() ?? 'null';
@@ -22,12 +22,12 @@ export const uploadPart: Action = async (storage, request, response) => {
   await storePart(storage, uploadId, {
     partNumber,
     ...body,
-    etag: md5Hex,
+    etag,
     modifiedMs: storage.now(),
     ...(checksum ? { checksum } : {}),
   });
   answer(response, 200, {
-    etag: `"${md5Hex}"`,
+    etag: `"${etag}"`,
     ...(checksum ? { [checksumHeader(checksum.algorithm)]: checksum.value } : {}),
   });
 };

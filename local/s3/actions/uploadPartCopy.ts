@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto';
 import { type Action, answerXml, checksumContent } from '../action.ts';
 import { createDigest } from '../checksums.ts';
+import { createContentHash } from '../etag.ts';
 import type { ByteRange } from '../range.ts';
 import { S3Error } from '../s3Error.ts';
 import { headerOf, type S3Request } from '../s3Request.ts';
@@ -14,20 +14,21 @@ export const uploadPartCopy: Action = async (storage, request, response) => {
   const source = findCopySource(storage, request);
   const { start, end } = readSourceRange(request, source.bytes);
   const pieces = storage.index.pieces(source.objectId, start, end);
-  const md5 = createHash('md5');
+  const hash = createContentHash();
   const digest = upload.checksumAlgorithm && (await createDigest(upload.checksumAlgorithm));
   using _held = storage.bodies.hold(pieces);
 
   async function* content() {
     for await (const chunk of storage.bodies.read(pieces, start, end)) {
-      md5.update(chunk);
+      hash.update(chunk);
       digest?.update(chunk);
-      yield chunk;
+      // Written later, when the reader has its next chunk.
+      yield Buffer.from(chunk);
     }
   }
 
   const body = await storage.bodies.write(content());
-  const etag = md5.digest('hex');
+  const { etag } = hash.end();
   const modifiedMs = storage.now();
   const checksum =
     upload.checksumAlgorithm && digest ? { algorithm: upload.checksumAlgorithm, value: digest.base64() } : undefined;

@@ -8,7 +8,7 @@ import { S3Client, type S3ClientConfig } from '@aws-sdk/client-s3';
  * upload. Answers are read as they come: a range has no checksum, and whole reads are ranges after a resume.
  */
 export function createS3Client(config: S3ClientConfig = {}): S3Client {
-  return new S3Client({
+  const client = new S3Client({
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
     // 503 SlowDown lasts until the bucket has spread its keys, a 500 or a reset for some seconds: five retries, with pauses
@@ -23,4 +23,25 @@ export function createS3Client(config: S3ClientConfig = {}): S3Client {
     },
     ...config,
   });
+  client.middlewareStack.add(
+    (next) => (args) => {
+      spareSecondHash(args.request);
+      return next(args);
+    },
+    // Behind the SDK's checksums, which are made in this step, and before it signs.
+    { step: 'build', priority: 'low', name: 'spareSecondHash' },
+  );
+  return client;
+}
+
+/**
+ * A body that goes with its CRC32 is not hashed with SHA-256 as well, as the signer does unless the header names
+ * something else (getPayloadHash of @smithy/signature-v4): three times the work of the checksum, here and in the local
+ * S3. The checksum is under the signature and S3 refuses a body that does not match it; that nobody replaces both on
+ * the way is TLS's part (S3 API reference, "Authenticating Requests: Using the Authorization Header").
+ */
+function spareSecondHash(request: unknown): void {
+  // What comes here is an HTTP request of the SDK's.
+  const { headers } = request as { headers: Record<string, string> };
+  if (headers['x-amz-checksum-crc32'] !== undefined) headers['x-amz-content-sha256'] = 'UNSIGNED-PAYLOAD';
 }

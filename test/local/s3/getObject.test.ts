@@ -1,3 +1,5 @@
+import type { Readable } from 'node:stream';
+import { setTimeout as pause } from 'node:timers/promises';
 import { GetObjectCommand, type GetObjectCommandInput, HeadObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -123,4 +125,28 @@ it('a reader keeps the body that it began to read, though the object is replaced
   const body = Buffer.from((await answer.Body?.transformToByteArray()) ?? []);
   expect(body.equals(old)).toBe(true);
   expect((await get({ Key: 'busy' })).body.toString()).toBe('new');
+});
+
+it('readers side by side, slow ones and ones that break off, each get their own bytes', async () => {
+  const bodies = Array.from({ length: 6 }, (_, n) => Buffer.alloc(6_000_000 + n, `body ${n}.`));
+  for (const [n, Body] of bodies.entries())
+    await s3.client.send(new PutObjectCommand({ Bucket: s3.bucket, Key: `beside ${n}`, Body }));
+  const open = async (n: number) => {
+    const { Body } = await s3.client.send(new GetObjectCommand({ Bucket: s3.bucket, Key: `beside ${n}` }));
+    return Body as Readable;
+  };
+  const readSlowly = async (n: number) => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of await open(n)) {
+      chunks.push(Buffer.from(chunk));
+      if (chunks.length % 16 === 0) await pause(1);
+    }
+    return Buffer.concat(chunks).equals(bodies[n] ?? Buffer.alloc(0));
+  };
+  const breakOff = async (n: number) => {
+    for await (const _ of await open(n)) break;
+    return true;
+  };
+  const readers = Array.from({ length: 24 }, (_, n) => (n % 3 === 0 ? breakOff(n % 6) : readSlowly(n % 6)));
+  expect(await Promise.all(readers)).not.toContain(false);
 });

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import {
@@ -26,6 +26,8 @@ beforeAll(async () => {
 afterAll(() => s3.close());
 
 const MIB = 1024 * 1024;
+// The beginning of the SHA-256 (local/s3/etag.ts says why).
+const etagOf = (body: Uint8Array | string) => hash('sha256', body).slice(0, 32);
 const partOf = (letter: string, bytes = 5 * MIB) => Buffer.alloc(bytes, letter);
 const at = (Key: string) => ({ Bucket: s3.bucket, Key });
 
@@ -62,8 +64,7 @@ describe('a multipart upload', () => {
     ]);
     parts.sort((left, right) => (left.PartNumber ?? 0) - (right.PartNumber ?? 0));
     const { ETag } = await complete('joined', id, parts);
-    const md5s = [first, second, last].map((part) => createHash('md5').update(part).digest());
-    expect(ETag).toBe(`"${createHash('md5').update(Buffer.concat(md5s)).digest('hex')}-3"`);
+    expect(ETag).toBe(`"${etagOf(Buffer.from([first, second, last].map(etagOf).join(''), 'hex'))}-3"`);
     const whole = Buffer.concat([first, second, last]);
     expect((await read('joined')).equals(whole)).toBe(true);
     const across = [5 * MIB - 3, 11 * MIB + 2] as const;
@@ -224,7 +225,7 @@ describe('copies', () => {
     );
     const CopySource = `${s3.bucket}/${encodeURIComponent('source é+%/x')}`;
     const { CopyObjectResult } = await s3.client.send(new CopyObjectCommand({ ...at('copy'), CopySource }));
-    expect(CopyObjectResult?.ETag).toBe(`"${createHash('md5').update('copied').digest('hex')}"`);
+    expect(CopyObjectResult?.ETag).toBe(`"${etagOf('copied')}"`);
     expect(await s3.client.send(new HeadObjectCommand(at('copy')))).toMatchObject({
       ContentType: 'text/plain',
       Metadata: { a: '1' },
