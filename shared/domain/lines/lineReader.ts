@@ -69,6 +69,11 @@ export class LineReader {
 
   /** The lines that end in this chunk, which must not be reused while they are used. */
   *push(bytes: Uint8Array): Generator<PhysicalLine, void, undefined> {
+    for (const lines of this.pushBlocks(bytes)) for (const line of lines) yield line;
+  }
+
+  /** The same, with all lines of a block at once: to go through a list costs less than to ask for each line. */
+  *pushBlocks(bytes: Uint8Array): Generator<readonly PhysicalLine[], void, undefined> {
     const chunk = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     const chunkStart = this.#position;
     this.#position += chunk.length;
@@ -76,16 +81,7 @@ export class LineReader {
     while (from < chunk.length) {
       const block = this.#nextBlock(chunk, from);
       if (block) {
-        const latin1 = block.toString('latin1', 0, block.length - 1);
-        const ascii = isAscii(block);
-        let at = 0;
-        for (const text of latin1.split('\n')) {
-          const line = text === '' ? undefined : this.#lineOf(block, at, text, ascii);
-          at += text.length + 1;
-          this.#line++;
-          this.#lineStart += text.length + 1;
-          if (line) yield line;
-        }
+        yield this.#linesOf(block);
         from += block.length;
         continue;
       }
@@ -100,7 +96,7 @@ export class LineReader {
       from = newline + 1;
       this.#line++;
       this.#lineStart = chunkStart + from;
-      if (line) yield line;
+      if (line) yield [line];
     }
   }
 
@@ -121,14 +117,28 @@ export class LineReader {
     return end > from ? chunk.subarray(from, end) : undefined;
   }
 
-  /** The line whose bytes, seen as Latin-1, are this text; undefined where it is blank. */
-  #lineOf(block: Buffer, at: number, raw: string, ascii: boolean): PhysicalLine | undefined {
+  #linesOf(bytes: Buffer): PhysicalLine[] {
+    const block = { bytes, start: this.#lineStart, ascii: isAscii(bytes) };
+    const lines: PhysicalLine[] = [];
+    for (const text of bytes.toString('latin1', 0, bytes.length - 1).split('\n')) {
+      const line = text === '' ? undefined : this.#lineOf(block, text);
+      this.#line++;
+      this.#lineStart += text.length + 1;
+      if (line) lines.push(line);
+    }
+    return lines;
+  }
+
+  /** The next line, whose bytes, seen as Latin-1, are this text; undefined where it is blank. */
+  #lineOf(block: Block, raw: string): PhysicalLine | undefined {
+    const { bytes, start } = block;
+    const at = this.#lineStart - start;
     if (raw.length > this.#maxLineBytes)
-      return this.#finish(block.subarray(at, at + raw.length), this.#lineStart + raw.length, true);
+      return this.#finish(bytes.subarray(at, at + raw.length), this.#lineStart + raw.length, true);
     const text = raw.charCodeAt(raw.length - 1) === CR ? raw.slice(0, -1) : raw;
     // Nearly every line shows by its first character that it is not blank.
-    if (!(text.charCodeAt(0) > SPACE) && isBlank(block.subarray(at, at + text.length))) return undefined;
-    return new BlockLine(this.#line, this.#lineStart, text, { block, at, ascii });
+    if (!(text.charCodeAt(0) > SPACE) && isBlank(bytes.subarray(at, at + text.length))) return undefined;
+    return new BlockLine(this.#line, this.#lineStart, text, block);
   }
 
   #hold(piece: Buffer): void {
@@ -164,6 +174,9 @@ export class LineReader {
   }
 }
 
+/** Whole lines. `start`: where in the file they begin. */
+type Block = { bytes: Buffer; start: number; ascii: boolean };
+
 /** A line within a block: its bytes are cut out where they are asked for. */
 class BlockLine implements PhysicalLine {
   readonly line: number;
@@ -171,23 +184,29 @@ class BlockLine implements PhysicalLine {
   readonly end: number;
   readonly terminated = true;
   readonly #latin1: string;
-  readonly #place: { block: Buffer; at: number; ascii: boolean };
+  readonly #block: Block;
 
-  constructor(line: number, start: number, latin1: string, place: { block: Buffer; at: number; ascii: boolean }) {
+  constructor(line: number, start: number, latin1: string, block: Block) {
     this.line = line;
     this.start = start;
     this.end = start + latin1.length;
     this.#latin1 = latin1;
-    this.#place = place;
+    this.#block = block;
   }
 
   get content(): Buffer {
-    const { block, at } = this.#place;
-    return block.subarray(at, at + this.#latin1.length);
+    const { bytes, start } = this.#block;
+    return bytes.subarray(this.start - start, this.end - start);
   }
 
   get ascii(): string | undefined {
-    return this.#place.ascii || isAscii(this.content) ? this.#latin1 : undefined;
+    return this.#block.ascii || this.#isAscii() ? this.#latin1 : undefined;
+  }
+
+  #isAscii(): boolean {
+    const { bytes, start } = this.#block;
+    // A bare view, which takes a third of the time that `subarray` takes for a Buffer.
+    return isAscii(new Uint8Array(bytes.buffer, bytes.byteOffset + this.start - start, this.#latin1.length));
   }
 }
 

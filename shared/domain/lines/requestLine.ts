@@ -43,11 +43,18 @@ type Target = { kind: 'agent'; agentId: string } | { kind: 'vectors' } | { kind:
 
 /** Checks one line against the contract; never throws for what is in it. */
 export function checkLine(line: PhysicalLine, context: LineContext): CheckedLine {
-  const text = line.ascii ?? decode(line, context.maxLineBytes);
-  if (typeof text !== 'string') return bad(null, text);
-  const parsed = parse(text, line.terminated, context.htmlPage ?? false);
-  if ('problem' in parsed) return bad(null, parsed.problem);
-  return checkRequest(parsed.value, text, context);
+  return checkParsed(parse(textOf(line, context), line, context), context);
+}
+
+/**
+ * The same for many lines, each step for all of them before the next: its code and what it looks at are then still in
+ * the processor's nearest caches. What is parsed is held until all are checked: a block of lines is few enough.
+ */
+export function checkBlock(lines: readonly PhysicalLine[], context: LineContext): CheckedLine[] {
+  const texts = lines.map((line) => textOf(line, context));
+  // One text a line.
+  const parsed = lines.map((line, at) => parse(texts[at] as Text, line, context));
+  return parsed.map((value) => checkParsed(value, context));
 }
 
 export function looksLikeHtml(text: string): boolean {
@@ -64,7 +71,14 @@ const CUT_OFF: LineProblem = {
   message: 'The last line looks cut off: the file ends in the middle of it.',
 };
 
-function decode({ start, end, content, terminated }: PhysicalLine, maxLineBytes: number): string | LineProblem {
+/** Of a line, or why it has none. */
+type Text = string | LineProblem;
+
+function textOf(line: PhysicalLine, { maxLineBytes }: LineContext): Text {
+  return line.ascii ?? decode(line, maxLineBytes);
+}
+
+function decode({ start, end, content, terminated }: PhysicalLine, maxLineBytes: number): Text {
   const problem = (code: LineProblem['code'], message: string) => ({ code, message, param: null });
   if (content === 'too_long')
     return problem('line_too_long', `The line has ${end - start} bytes; ${maxLineBytes} are allowed.`);
@@ -79,9 +93,12 @@ function decode({ start, end, content, terminated }: PhysicalLine, maxLineBytes:
   );
 }
 
-function parse(text: string, terminated: boolean, htmlPage: boolean): { value: unknown } | { problem: LineProblem } {
+type Parsed = { value: unknown; text: string } | { problem: LineProblem };
+
+function parse(text: Text, { terminated }: PhysicalLine, { htmlPage }: LineContext): Parsed {
+  if (typeof text !== 'string') return { problem: text };
   try {
-    return { value: JSON.parse(text) };
+    return { value: JSON.parse(text), text };
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
     const problem = (message: string) => ({ problem: { code: 'invalid_json_line', message, param: null } as const });
@@ -111,7 +128,9 @@ function isUtf8UpToItsEnd(content: Buffer): boolean {
   return false;
 }
 
-function checkRequest(value: unknown, text: string, context: LineContext): CheckedLine {
+function checkParsed(parsed: Parsed, context: LineContext): CheckedLine {
+  if ('problem' in parsed) return bad(null, parsed.problem);
+  const { value, text } = parsed;
   if (!isObject(value))
     return bad(null, {
       code: 'invalid_line',

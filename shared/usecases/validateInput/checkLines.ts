@@ -8,7 +8,7 @@ import type { FailedLines } from '../../domain/lines/lineIndex.ts';
 import { quote } from '../../domain/lines/lineProblem.ts';
 import { LineReader, type PhysicalLine } from '../../domain/lines/lineReader.ts';
 import { LineTable } from '../../domain/lines/lineTable.ts';
-import { checkLine, type LineContext, looksLikeHtml } from '../../domain/lines/requestLine.ts';
+import { type CheckedLine, checkBlock, type LineContext, looksLikeHtml } from '../../domain/lines/requestLine.ts';
 import type { ModelsFile } from '../../domain/models.ts';
 import { FileChanged, FileMissing, type FileStore } from '../../ports.ts';
 import type { InvalidLine, InvalidLines } from './invalidLines.ts';
@@ -45,10 +45,8 @@ export async function checkLines(
   const context = { type: head.type, models, maxLineBytes: limits.lineBytes };
   const check = new LineCheck(context, { maxLines: limits.inputLines, only });
   const sha256 = createHash('sha256');
-  const takeAll = async (lines: Iterable<PhysicalLine>) => {
-    for (const line of lines) {
-      const bad = check.take(line);
-      if (bad === undefined) continue;
+  const takeAll = async (lines: readonly PhysicalLine[]) => {
+    for (const bad of check.take(lines)) {
       invalid.add(bad);
       if (invalid.isFull) await invalid.flush();
     }
@@ -56,7 +54,7 @@ export async function checkLines(
   try {
     for await (const chunk of await files.read(input.key, { ifMatch: input.etag })) {
       sha256.update(chunk);
-      await takeAll(reader.push(chunk));
+      for (const lines of reader.pushBlocks(chunk)) await takeAll(lines);
       if (await stopped()) return 'stopped';
     }
   } catch (error) {
@@ -66,7 +64,7 @@ export async function checkLines(
       });
     throw error;
   }
-  await takeAll(reader.end());
+  await takeAll([...reader.end()]);
   if (check.lines.size === 0)
     throw new InputRejected('empty_file', 'The input file is empty: it has no line that is not blank.');
   return { lines: check.lines, models: check.models, sha256: sha256.digest('hex') };
@@ -74,6 +72,20 @@ export async function checkLines(
 
 /** What has to be known of the lines before to check the next one. */
 class LineCheck {
+  /**
+   * One of each kind of object that a pass makes, empty. With the last object of a shape V8 drops all code that it has
+   * compiled for it: without these a warm function would begin each batch in the interpreter.
+   */
+  static readonly reader = new LineReader({ maxLineBytes: 1 });
+  static readonly shapes = [
+    // The file's first line is read on its own, the second with its block.
+    ...LineCheck.reader.push(Buffer.from('1\n2\n')),
+    new LineCheck(
+      { type: 'COMPLETIONS', models: { providers: {}, models: {}, agents: {} }, maxLineBytes: 1 },
+      { maxLines: 1, only: undefined },
+    ),
+  ];
+
   readonly lines = new LineTable();
   readonly #seen = new SeenIds();
   readonly #maxLines: number;
@@ -96,29 +108,41 @@ class LineCheck {
     if (model !== undefined && this.#models.size <= MAX_PLAN_MODELS) this.#models.add(model);
   }
 
-  /** Undefined where the line is good. */
-  take(line: PhysicalLine): InvalidLine | undefined {
-    const at = this.lines.size;
-    if (at === this.#maxLines)
-      throw new InputRejected(
-        'too_many_lines',
-        `The input file has more than the ${this.#maxLines} lines that are allowed: line ${line.line} is one too many. Cut the file into several batches, which run side by side.`,
-      );
-    if (at === 0 && line.content !== 'too_long') {
-      const htmlPage = looksLikeHtml(line.content.toString('latin1', 0, HTML_SAMPLE_BYTES));
+  /** The bad ones of the lines that come next. */
+  *take(lines: readonly PhysicalLine[]): Generator<InvalidLine, void, undefined> {
+    const [first] = lines;
+    if (first && this.lines.size === 0 && first.content !== 'too_long') {
+      const htmlPage = looksLikeHtml(first.content.toString('latin1', 0, HTML_SAMPLE_BYTES));
       this.#context = { ...this.#context, htmlPage };
     }
-    if (this.#only && !this.#only.has(line.line)) {
-      // Its id stays taken, so that what was a duplicate is one again.
-      const taken = customIdOf(line.content);
-      if (taken !== null) this.#seen.add(taken, at);
-      this.lines.leaveOut(line);
-      return undefined;
+    const only = this.#only;
+    const toCheck = only ? lines.filter(({ line }) => only.has(line)) : lines;
+    const checked = checkBlock(toCheck, this.#context);
+    let next = 0;
+    for (const line of lines) {
+      if (this.lines.size === this.#maxLines)
+        throw new InputRejected(
+          'too_many_lines',
+          `The input file has more than the ${this.#maxLines} lines that are allowed: line ${line.line} is one too many. Cut the file into several batches, which run side by side.`,
+        );
+      const found = toCheck[next] === line ? checked[next++] : undefined;
+      const bad = found ? this.#add(line, found) : this.#leaveOut(line);
+      if (bad) yield bad;
     }
-    const checked = checkLine(line, this.#context);
+  }
+
+  /** A line that a retry does not run. Its id stays taken, so that what was a duplicate is one again. */
+  #leaveOut(line: PhysicalLine): undefined {
+    const taken = customIdOf(line.content);
+    if (taken !== null) this.#seen.add(taken, this.lines.size);
+    this.lines.leaveOut(line);
+  }
+
+  /** Undefined where the line is good. */
+  #add(line: PhysicalLine, checked: CheckedLine): InvalidLine | undefined {
     const problems = checked.ok ? [] : checked.problems;
     const customId = checked.ok ? checked.request.customId : checked.customId;
-    const first = customId === null ? undefined : this.#seen.add(customId, at);
+    const first = customId === null ? undefined : this.#seen.add(customId, this.lines.size);
     if (customId !== null && first !== undefined)
       problems.push({
         code: 'duplicate_custom_id',

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { describeProblems } from '../../../shared/domain/lines/lineProblem.ts';
 import { LineReader, type PhysicalLine } from '../../../shared/domain/lines/lineReader.ts';
-import { type CheckedLine, checkLine, type LineContext } from '../../../shared/domain/lines/requestLine.ts';
+import { type CheckedLine, checkBlock, checkLine, type LineContext } from '../../../shared/domain/lines/requestLine.ts';
 import { ModelsFileSchema } from '../../../shared/domain/models.ts';
 
 const models = ModelsFileSchema.parse({
@@ -611,6 +611,13 @@ describe('a bad line', () => {
             expect(
               checkLine({ ...physical(line, ended), ascii: line.toString('latin1') }, { ...context, type }),
             ).toEqual(checked);
+          // The same among other lines, good and bad.
+          const block = [physical('{}'), physical(line, ended), physical('{', false)];
+          expect(checkBlock(block, { ...context, type })).toEqual([
+            check('{}', { type }),
+            checked,
+            check('{', { type }, false),
+          ]);
           if (checked.ok) return;
           expect(checked.problems.length).toBeGreaterThan(0);
           for (const { message } of checked.problems) expect(message).not.toMatch(/undefined|\[object/);
