@@ -456,7 +456,7 @@ export type ModelCall = {
   /** The provider's own name of the model is already in the body. */
   body: Record<string, unknown>;
   /** The body as the client wrote it: what is sent. Absent where it was made here. */
-  json?: string;
+  json?: string | undefined;
   /** The same over all retries of a line, so that a provider that honours it bills once. */
   idempotencyKey: string;
   timeoutMs: number;

@@ -7,41 +7,60 @@
  */
 
 /** The text of a good line's `body`. */
-export function bodyAsWritten(line: Buffer): string | undefined {
-  return memberTexts(line.toString('utf8')).get('body');
+export function bodyAsWritten(line: string): string | undefined {
+  let body: string | undefined;
+  eachMember(line, (name, value) => {
+    if (isNamed(line, name, 'body')) body = line.slice(value.start, value.end);
+  });
+  return body;
 }
 
+/** From a character to the one behind the last. */
 type Span = { start: number; end: number };
 
 /** The members of an object by name; of a name that comes twice, the last. */
 export function memberTexts(object: string): Map<string, string> {
-  return new Map(members(object).map(({ name, value }) => [name, object.slice(value.start, value.end)]));
+  const texts = new Map<string, string>();
+  eachMember(object, (name, value) => texts.set(nameAt(object, name), object.slice(value.start, value.end)));
+  return texts;
 }
 
 /** The elements of an array. */
 export function elementTexts(array: string): string[] {
-  return parts(array).map(({ start, end }) => array.slice(start, end));
+  const texts: string[] = [];
+  eachPart(array, ({ start, end }) => texts.push(array.slice(start, end)));
+  return texts;
 }
 
 /** The object with another value under this name, which it has. */
 export function withMember(object: string, name: string, value: string): string {
   let text = '';
   let copied = 0;
-  for (const member of members(object)) {
-    if (member.name !== name) continue;
-    text += object.slice(copied, member.value.start) + value;
-    copied = member.value.end;
-  }
+  eachMember(object, (nameSpan, { start, end }) => {
+    if (!isNamed(object, nameSpan, name)) return;
+    text += object.slice(copied, start) + value;
+    copied = end;
+  });
   return text + object.slice(copied);
 }
 
-function members(object: string): { name: string; value: Span }[] {
-  return parts(object).map(({ start, end }) => {
+/** `name` with its quotes. */
+function eachMember(object: string, visit: (name: Span, value: Span) => void): void {
+  eachPart(object, ({ start, end }) => {
     const nameEnd = endOfString(object, start);
-    // A name in JSON is a string.
-    const name = JSON.parse(object.slice(start, nameEnd)) as string;
-    return { name, value: trimmed(object, object.indexOf(':', nameEnd) + 1, end) };
+    visit({ start, end: nameEnd }, trimmed(object, object.indexOf(':', nameEnd) + 1, end));
   });
+}
+
+/** A name in JSON is a string. */
+function nameAt(object: string, { start, end }: Span): string {
+  return JSON.parse(object.slice(start, end)) as string;
+}
+
+/** `name` needs no escapes; the text may have some all the same. */
+function isNamed(object: string, span: Span, name: string): boolean {
+  const written = object.slice(span.start + 1, span.end - 1);
+  return written === name || (written.includes('\\') && nameAt(object, span) === name);
 }
 
 const QUOTE = 0x22;
@@ -52,25 +71,26 @@ const CLOSE_BRACKET = 0x5d;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 
-/** What stands between the outermost brackets and their commas. */
-function parts(container: string): Span[] {
-  const found: Span[] = [];
+/** What stands between the outermost brackets and their commas, without the space around it. */
+function eachPart(container: string, visit: (part: Span) => void): void {
   let depth = 0;
-  let start = 0;
+  let from = 0;
+  const end = (at: number) => {
+    const part = trimmed(container, from, at);
+    // An empty container has one part that holds nothing.
+    if (part.start < part.end) visit(part);
+  };
   for (let at = 0; at < container.length; at++) {
     const code = container.charCodeAt(at);
     if (code === QUOTE) at = endOfString(container, at) - 1;
     else if (code === COMMA) {
       if (depth !== 1) continue;
-      found.push(trimmed(container, start, at));
-      start = at + 1;
+      end(at);
+      from = at + 1;
     } else if (code === OPEN_BRACKET || code === OPEN_BRACE) {
-      if (++depth === 1) start = at + 1;
-    } else if ((code === CLOSE_BRACKET || code === CLOSE_BRACE) && --depth === 0)
-      found.push(trimmed(container, start, at));
+      if (++depth === 1) from = at + 1;
+    } else if ((code === CLOSE_BRACKET || code === CLOSE_BRACE) && --depth === 0) end(at);
   }
-  // An empty container has one part that holds nothing.
-  return found.filter(({ start, end }) => start < end);
 }
 
 /** The place after the closing quote. */

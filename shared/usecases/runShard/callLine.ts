@@ -46,11 +46,11 @@ export async function callLine(
   try {
     const model = await deps.providers.get(provider);
     answer = await model.call({
+      ...options,
       endpoint,
       body,
-      ...(json === undefined ? {} : { json }),
+      json,
       idempotencyKey: line.idempotencyKey,
-      ...options,
     });
   } catch (error) {
     if (options.signal.aborted) return { kind: 'called_off' };

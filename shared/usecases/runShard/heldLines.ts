@@ -73,6 +73,14 @@ export class HeldLines {
     return count;
   }
 
+  /** Lines that find a place in flight now or in a moment, as far as the windows of their models go. */
+  sendableCount(now: number): number {
+    let count = 0;
+    for (const { ready, window, opensAt } of this.lanes.values())
+      if (opensAt(now) <= now + SOON_MS) count += Math.min(ready.length, window.size - window.inFlight);
+    return count;
+  }
+
   /** Lines wait for something that is being found out in a store: its end wakes the turn. */
   isLearning(now: number): boolean {
     for (const lane of this.lanes.values())

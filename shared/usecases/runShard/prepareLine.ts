@@ -44,16 +44,18 @@ export function prepareLine(
     case 'call': {
       const idempotencyKey = idempotencyKeyOf(batchId, line);
       const weight = (physical.end - physical.start) * COPIES_OF_A_LINE + known.answerBytes(call);
-      const fresh = { index: line - firstLine, weight, attempts, tries: attempts, readyAt: 0 };
-      return { kind: 'call', line: { line, request, call, idempotencyKey, ...fresh } };
+      const index = line - firstLine;
+      const held = { line, index, request, call, idempotencyKey, weight, attempts, tries: attempts, readyAt: 0 };
+      return { kind: 'call', line: held };
     }
   }
 }
 
 /** What goes on as the client wrote it: the body to a model, and vectors into their answer. */
-function withBodyText(request: RequestLine, { content }: PhysicalLine): RequestLine {
-  if (request.kind === 'agent' || content === 'too_long') return request;
-  const bodyText = bodyAsWritten(content);
+function withBodyText(request: RequestLine, physical: PhysicalLine): RequestLine {
+  if (request.kind === 'agent') return request;
+  const text = physical.ascii ?? (physical.content === 'too_long' ? '' : physical.content.toString('utf8'));
+  const bodyText = bodyAsWritten(text);
   return bodyText === undefined ? request : { ...request, bodyText };
 }
 

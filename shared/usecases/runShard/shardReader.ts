@@ -7,6 +7,8 @@ import type { FileStore } from '../../ports.ts';
  * the models are slow; with the usual shard (2,000 lines of 1 KB) it is one request.
  */
 const PIECE_BYTES = 4 * 1024 * 1024;
+/** What is left when the next piece is asked for: enough for the time that it takes to come. */
+const LOW_BYTES = 1024 * 1024;
 
 /** The lines of a shard that are still to be run, in order, a bounded piece of the file at a time. */
 export class ShardReader {
@@ -17,6 +19,8 @@ export class ShardReader {
   readonly #lines: LineReader;
   #current: Iterator<PhysicalLine> | undefined;
   #chunks: Uint8Array[] = [];
+  /** Of the chunks. */
+  #bytes = 0;
   #position: number;
   #atEnd = false;
 
@@ -41,6 +45,11 @@ export class ShardReader {
     return this.#atEnd && this.#current === undefined && this.#chunks.length === 0;
   }
 
+  /** The next piece is to be loaded, so that it is there when it is wanted. */
+  get isLow(): boolean {
+    return !this.#atEnd && this.#bytes < LOW_BYTES;
+  }
+
   /** The next line to run; undefined where a piece has to be loaded first, or at the end. */
   next(): PhysicalLine | undefined {
     for (;;) {
@@ -51,11 +60,12 @@ export class ShardReader {
       }
       const chunk = this.#chunks.shift();
       this.#current = chunk && this.#lines.push(chunk);
-      if (!this.#current) return undefined;
+      if (!chunk) return undefined;
+      this.#bytes -= chunk.length;
     }
   }
 
-  /** Reads the next piece; to be called when `next` gave nothing and the end has not come. */
+  /** Reads the next piece; one at a time, and not after the last. */
   async load(): Promise<void> {
     const end = Math.min(this.#position + PIECE_BYTES, this.#range.end);
     const { key, etag } = this.#input;
@@ -68,9 +78,11 @@ export class ShardReader {
     if (bytes !== end - this.#position) throw new Error(`Read ${bytes} of ${end - this.#position} bytes of the input.`);
     this.#position = end;
     this.#chunks.push(...chunks);
+    this.#bytes += bytes;
     if (end < this.#range.end) return;
     // A shard's range ends with the text of its last line: the newline that follows makes the reader give it out.
     this.#chunks.push(NEWLINE);
+    this.#bytes += NEWLINE.length;
     this.#atEnd = true;
   }
 }

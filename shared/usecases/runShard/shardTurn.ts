@@ -187,16 +187,24 @@ export class ShardTurn {
 
   #readAndSend(now: number): void {
     this.#held.wake(now);
-    const { inFlightMax } = this.#deps.settings.worker;
-    while (this.#linesLeft > 0 && this.#mayGoOn() && this.#held.hasRoom && this.#held.readyCount(now) < inFlightMax) {
+    while (this.#wantsLine(now)) {
       const line = this.#reader.next();
-      if (line) this.#take(line);
-      else {
-        if (!this.#reader.ended && !this.#loading) this.#load();
-        break;
-      }
+      if (!line) break;
+      this.#take(line);
     }
+    if (this.#linesLeft > 0 && this.#reader.isLow && !this.#loading) this.#load();
     if (this.#mayGoOn()) for (const call of this.#calls.send(now)) this.#watch(call);
+  }
+
+  /**
+   * No line is read before there is a place for it: those that wait as objects are copied by the collector again and
+   * again. Where the models of the lines at hand have no place, others may be further on.
+   */
+  #wantsLine(now: number): boolean {
+    if (this.#linesLeft === 0 || !this.#mayGoOn() || !this.#held.hasRoom) return false;
+    const { inFlightMax } = this.#deps.settings.worker;
+    const places = inFlightMax - this.#calls.inFlight;
+    return this.#held.sendableCount(now) < places && this.#held.readyCount(now) < inFlightMax;
   }
 
   /** Results that wait for S3 hold up what would make more of them; a line that runs alone waits for the commit. */

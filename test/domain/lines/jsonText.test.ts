@@ -43,14 +43,14 @@ describe('a body as it was written', () => {
     fc.assert(
       fc.property(numberText, (number) => {
         const body = `{ "2":${number}, "1":"\\u0041\\/", "a":1,"a":2 }`;
-        expect(bodyAsWritten(Buffer.from(`{"custom_id":"a","body":${body}}`))).toBe(body);
+        expect(bodyAsWritten(`{"custom_id":"a","body":${body}}`)).toBe(body);
       }),
       { numRuns: 500 },
     );
   });
 
   it('is the last body of the line', () => {
-    expect(bodyAsWritten(Buffer.from('{"body":{"a":1.0},"x":{"body":2}, "body" : {"a":2.0} }'))).toBe('{"a":2.0}');
+    expect(bodyAsWritten('{"body":{"a":1.0},"x":{"body":2}, "body" : {"a":2.0} }')).toBe('{"a":2.0}');
   });
 });
 
