@@ -6,11 +6,17 @@ import { LineIndexWriter } from '../domain/lines/lineIndex.ts';
 import { objectKeys } from '../domain/objectKeys.ts';
 import type { Invocation, Ports } from '../ports.ts';
 import { announceEnd } from './announceEnd.ts';
-import { FinalizeCheckpointSchema, handOverClock, loadCheckpoint, saveCheckpoint } from './finalizeBatch/checkpoint.ts';
+import {
+  FinalizeCheckpointSchema,
+  handOverClock,
+  loadCheckpoint,
+  type Progress,
+  saveCheckpoint,
+} from './finalizeBatch/checkpoint.ts';
 import { endBatch } from './finalizeBatch/endBatch.ts';
 import { mergeByInput } from './finalizeBatch/mergeByInput.ts';
 import { mergeResults } from './finalizeBatch/mergeResults.ts';
-import { openFiles } from './finalizeBatch/openFiles.ts';
+import { openFiles, progressAtStart } from './finalizeBatch/openFiles.ts';
 import type { ResultFile } from './finalizeBatch/resultFile.ts';
 import { startGathering } from './finalizeBatch/startGathering.ts';
 
@@ -28,7 +34,8 @@ class Overtaken extends Error {
 
 /**
  * Ends the batch: gathers what was committed, writes the result files in line order, and moves the status. Where one
- * invocation is too short it leaves a checkpoint and goes on in the next. Run again, it gives the same bytes.
+ * invocation is too short the next begins once more, and leaves a checkpoint to the one after it where it has to. Run
+ * again, it gives the same bytes.
  */
 export async function finalizeBatch(
   deps: Deps,
@@ -62,7 +69,10 @@ export async function finalizeBatch(
 
   const { number } = gathering;
   const keys = { output: objectKeys.output(ref, number), errors: objectKeys.errors(ref, number) };
-  const { output, errors, progress } = await openFiles(deps, keys, saved);
+  // Most batches end in their first invocation, which so takes the faster hash, whose state cannot be left. One that is
+  // too large for that begins once more, by the hash whose state can.
+  const resumable = input.checkpoint !== undefined;
+  const { output, errors, progress } = await openFiles(deps, keys, resumable, saved);
   // Where the merge starts anew, so does the index.
   const lines = new LineIndexWriter(progress === saved?.progress ? saved.lines : undefined);
   try {
@@ -82,13 +92,14 @@ export async function finalizeBatch(
       onMissing: (key) => missingPart(deps, ref, input.attempt, key),
     });
     if (merged === 'out_of_time') {
-      const suspended = { output: await output.suspend(), errors: await errors.suspend() };
+      const state = resumable
+        ? { progress, lines, output: await output.suspend(), errors: await errors.suspend() }
+        : await beginOnceMore([output, errors]);
       await saveCheckpoint(deps.files, checkpointKey, {
         version: 1,
         gathering,
-        progress,
-        lines: Buffer.from(lines.bytes).toString('base64'),
-        ...suspended,
+        ...state,
+        lines: Buffer.from(state.lines.bytes).toString('base64'),
       });
       return { ...run, next: 'finalize', checkpoint: checkpointKey };
     }
@@ -123,6 +134,12 @@ async function missingPart(deps: Deps, ref: BatchRef, attempt: number, key: stri
   const head = await deps.batches.get(ref);
   if (!head || isEnded(head.status) || head.attempt !== attempt) throw new Overtaken();
   deps.log.error('A committed part is missing: its lines become processing_failed', { ...ref, key });
+}
+
+/** What a checkpoint holds of a merge that the next invocation makes from its beginning. */
+async function beginOnceMore(files: ResultFile[]): Promise<{ progress: Progress; lines: LineIndexWriter }> {
+  for (const file of files) await file.discard();
+  return { progress: progressAtStart(), lines: new LineIndexWriter() };
 }
 
 /** A twin that goes on from the same checkpoint writes the same keys: what the record names stays. */

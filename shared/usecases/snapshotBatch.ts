@@ -49,7 +49,7 @@ export async function snapshotBatch(
     output: objectKeys.snapshot(ref, snapshot, 'output'),
     errors: objectKeys.snapshot(ref, snapshot, 'errors'),
   };
-  const { output, errors, progress } = await openFiles(deps, keys, saved);
+  const { output, errors, progress } = await openFiles(deps, keys, true, saved);
   try {
     const head = await deps.batches.get(ref);
     if (!head || isEnded(head.status)) throw new EndedMeanwhile();

@@ -480,6 +480,41 @@ describe('finalizing in invocations that are too short for it', () => {
   });
 });
 
+describe('finalizing in more than one invocation', () => {
+  test('the first leaves no upload, the second begins once more, the third goes on', async () => {
+    const { head } = await ran(lines(100), 50);
+    const opened: string[] = [];
+    const aborted: string[] = [];
+    const upload: typeof world.files.upload = async (key, options) => {
+      opened.push(options?.resume ? 'resumed' : 'begun');
+      const made = await world.files.upload(key, options);
+      return {
+        write: (chunk) => made.write(chunk),
+        complete: () => made.complete(),
+        suspend: () => made.suspend(),
+        abort: async () => {
+          aborted.push(key);
+          await made.abort();
+        },
+      };
+    };
+    const watched = { ...world, files: { ...world.files, upload } };
+    let checkpoint: string | undefined;
+    for (let invocations = 0; invocations < 3; invocations++) {
+      let looks = 0;
+      const invocation = { remainingMs: () => (looks++ < 70 ? 1_000 : 0) };
+      const answer = await finalizeBatch(watched, step(head, checkpoint), invocation);
+      checkpoint = answer.checkpoint;
+    }
+    expect(checkpoint).toBeUndefined();
+    expect(opened).toEqual(['begun', 'begun', 'begun', 'begun', 'resumed', 'resumed']);
+    expect(aborted).toEqual([objectKeys.output(head, 1), objectKeys.errors(head, 1)]);
+    const { output } = await results(head);
+    const sha256 = createHash('sha256').update(output).digest('hex');
+    expect((await world.batches.getDetail(head.batchId))?.receipt?.output).toMatchObject({ sha256 });
+  });
+});
+
 describe('finalizing many shards of one line each', () => {
   test('looks at the time between them, and comes further with each invocation', async () => {
     const { head } = await ran(lines(12), 1);

@@ -34,7 +34,12 @@ export const getObject: Action = async (storage, request, response) => {
 /** Waits until the kernel has the chunk. */
 const written = (response: ServerResponse, chunk: Buffer) =>
   new Promise<void>((resolve, reject) => {
-    response.write(chunk, (error) => (error ? reject(error) : resolve()));
+    response.write(chunk, (error) => {
+      if (!error) return resolve();
+      // A client that has gone is no fault of ours: nothing more is answered.
+      response.destroy();
+      reject(error);
+    });
   });
 
 export const headObject: Action = (storage, request, response) => {

@@ -5,6 +5,7 @@ import { reasonNotRun } from '../../domain/outcome.ts';
 import type { SegmentRef, ShardRange } from '../../domain/shard.ts';
 import { FileChanged, FileMissing } from '../../ports.ts';
 import { readRetryLines } from '../readRetryLines.ts';
+import { ChunkBuffers } from './chunkBuffers.ts';
 import { LOST, type Merge, Writer } from './mergeResults.ts';
 import { ShardSegments, segmentsOf } from './shardSegments.ts';
 import { SideResults } from './sideResults.ts';
@@ -20,7 +21,10 @@ export async function mergeByInput(merge: Merge): Promise<'done' | 'out_of_time'
   const { deps, head, progress, outcome } = merge;
   const writer = new Writer(merge);
   const sides = await SideResults.open(deps.files, head, progress, merge);
-  const results = new ShardSegments(deps.files, await allSegments(merge), merge.onMissing);
+  const results = new ShardSegments(deps.files, await allSegments(merge), {
+    buffers: new ChunkBuffers(),
+    onMissing: merge.onMissing,
+  });
   if (progress.afterLine > 0) await results.skipTo(progress.afterLine);
   const reason = (outcome && reasonNotRun(outcome.kind)) ?? LOST;
   const asked = linesOfInput(merge);
@@ -29,7 +33,7 @@ export async function mergeByInput(merge: Merge): Promise<'done' | 'out_of_time'
     for (;;) {
       const askedLine = next.done ? NO_LINE : next.value.line;
       const side = sides.current;
-      const line = Math.min(askedLine, side?.line ?? NO_LINE, results.nextLine ?? NO_LINE);
+      const line = Math.min(askedLine, side?.line ?? NO_LINE, (await results.nextLine()) ?? NO_LINE);
       if (line === NO_LINE) return 'done';
       const result = (await results.take(line)) ?? (side?.line === line ? side : undefined);
       if (result) await writer.copy(result);

@@ -7,6 +7,7 @@ import { initialBitmap, isBitSet, type ShardRange, type ShardRecord } from '../.
 import type { Ports } from '../../ports.ts';
 import { readPlan } from '../readPlan.ts';
 import type { Progress } from './checkpoint.ts';
+import { ChunkBuffers } from './chunkBuffers.ts';
 import { CustomIds } from './customIds.ts';
 import type { ResultFile } from './resultFile.ts';
 import type { ResultEntry } from './segmentReader.ts';
@@ -51,24 +52,32 @@ export async function mergeResults(merge: Merge): Promise<'done' | 'out_of_time'
   if (!plan) return 'done';
   const writer = new Writer(merge);
   const sides = await SideResults.open(deps.files, head, progress, merge);
+  const buffers = new ChunkBuffers();
   const startedAfter = progress.afterLine;
   for await (const range of readPlan(deps, plan)) {
     if (range.shard < progress.shard) continue;
     // Lines far apart are a shard each, and inside of those nobody looks at the time.
     if (progress.afterLine > startedAfter && merge.isTimeOver()) return 'out_of_time';
-    if (!(await mergeShard(merge, writer, sides, range))) return 'out_of_time';
+    if (!(await mergeShard(merge, writer, sides, buffers, range))) return 'out_of_time';
   }
   progress.shard = AFTER_SHARDS;
   return (await copySides(merge, writer, sides, Number.POSITIVE_INFINITY)) ? 'done' : 'out_of_time';
 }
 
 /** False: time is over, `progress` says where. */
-async function mergeShard(merge: Merge, writer: Writer, sides: SideResults, range: ShardRange): Promise<boolean> {
+async function mergeShard(
+  merge: Merge,
+  writer: Writer,
+  sides: SideResults,
+  buffers: ChunkBuffers,
+  range: ShardRange,
+): Promise<boolean> {
   const { deps, head, progress, outcome } = merge;
   progress.shard = range.shard;
   const record = await recordOf(merge, range);
   const notToRun = initialBitmap(range);
-  const results = new ShardSegments(deps.files, await segmentsOf(deps.files, record, merge.onMissing), merge.onMissing);
+  const segments = await segmentsOf(deps.files, record, merge.onMissing);
+  const results = new ShardSegments(deps.files, segments, { buffers, onMissing: merge.onMissing });
   const customIds = new CustomIds(deps, head.input, range, merge);
   const reason = outcome && reasonNotRun(outcome.kind);
   try {
@@ -78,9 +87,13 @@ async function mergeShard(merge: Merge, writer: Writer, sides: SideResults, rang
       if (sides.isDue(line) && !(await copySides(merge, writer, sides, line))) return false;
       const index = line - range.firstLine;
       if (!isBitSet(notToRun, index)) {
-        const result = await results.take(line);
-        if (result) await writer.copy(result);
-        else if (outcome) {
+        // Awaited only where there is something to wait for: for each line that costs more than to copy it.
+        const taken = results.take(line);
+        const result = taken instanceof Promise ? await taken : taken;
+        if (result !== undefined) {
+          const copied = writer.copy(result);
+          if (copied !== undefined) await copied;
+        } else if (outcome) {
           const done = isBitSet(record.done, index);
           const error = done ? LOST : reason;
           if (!error) throw new ResultsInconsistent(`Line ${line} of completed batch ${head.batchId} was not run`);
@@ -88,11 +101,12 @@ async function mergeShard(merge: Merge, writer: Writer, sides: SideResults, rang
         }
       }
       progress.afterLine = line;
-      // Looked at after each line (one may have 10 MB), so that every invocation comes a line further at least.
+      // Looked at after each line (one may have 10 MB), so that every invocation gets a line done at least.
       if (line < last && merge.isTimeOver()) return false;
     }
     return true;
   } finally {
+    results.close();
     await customIds.close();
   }
 }

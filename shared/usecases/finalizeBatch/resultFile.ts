@@ -1,6 +1,6 @@
-import { createSHA256, type IHasher } from 'hash-wasm';
 import * as z from 'zod';
 import type { FileStore, FileUpload } from '../../ports.ts';
+import { type FileHash, plainHash, resumableHash } from './fileHash.ts';
 
 /** Lines are gathered into blocks of this size: one hash update and one write each. */
 const BLOCK_BYTES = 1024 * 1024;
@@ -21,13 +21,13 @@ export type WrittenFile = { key: string; bytes: number; sha256: string };
 
 /**
  * `output.jsonl` or `errors.jsonl` while it is written: lines are copied as they are, hashed on the way. Nothing is
- * made where no line comes. The hash is hash-wasm's, whose state fits a checkpoint (node:crypto's cannot be saved).
+ * made where no line comes.
  */
 export class ResultFile {
   readonly key: string;
   lines: number;
   readonly #files: Pick<FileStore, 'delete'>;
-  readonly #hasher: IHasher;
+  readonly #hash: FileHash;
   readonly #upload: FileUpload;
   #block: Buffer = Buffer.alloc(0);
   #used = 0;
@@ -37,30 +37,32 @@ export class ResultFile {
     files: Pick<FileStore, 'delete'>,
     upload: FileUpload,
     key: string,
-    hasher: IHasher,
+    hash: FileHash,
     lines: number,
   ) {
     this.#files = files;
     this.#upload = upload;
     this.key = key;
-    this.#hasher = hasher;
+    this.#hash = hash;
     this.lines = lines;
   }
 
-  /** Throws `FileMissing` where what was saved can no longer be gone on with. */
+  /**
+   * `resumable`: can be suspended, which costs time. Throws `FileMissing` where what was saved can no longer be gone on
+   * with.
+   */
   static async open(
     files: Pick<FileStore, 'upload' | 'delete'>,
     key: string,
+    resumable: boolean,
     saved?: z.output<typeof SuspendedFileSchema>,
   ): Promise<ResultFile> {
-    const hasher = await createSHA256();
-    if (saved) hasher.load(saved.hash);
-    else hasher.init();
+    const hash = resumable ? await resumableHash(saved?.hash) : plainHash();
     const upload = await files.upload(key, {
       contentType: 'application/jsonl',
       ...(saved ? { resume: saved.upload } : {}),
     });
-    return new ResultFile(files, upload, key, hasher, saved?.lines ?? 0);
+    return new ResultFile(files, upload, key, hash, saved?.lines ?? 0);
   }
 
   /** Adds a line; a promise where the caller has to wait before the next. */
@@ -73,12 +75,13 @@ export class ResultFile {
 
   /** Stops here; undefined where no line came. */
   async suspend(): Promise<SuspendedFile | undefined> {
+    if (!this.#hash.save) throw new Error(`The file ${this.key} was not opened to be suspended`);
     if (this.lines === 0) return undefined;
     await this.#flush();
     const upload = await this.#upload.suspend();
     return {
       upload: { ...upload, tail: Buffer.from(upload.tail).toString('base64') },
-      hash: Buffer.from(this.#hasher.save()).toString('base64'),
+      hash: Buffer.from(this.#hash.save()).toString('base64'),
       lines: this.lines,
     };
   }
@@ -89,7 +92,7 @@ export class ResultFile {
     await this.#flush();
     const { bytes } = await this.#upload.complete();
     this.#completed = true;
-    return { key: this.key, bytes, sha256: this.#hasher.digest() };
+    return { key: this.key, bytes, sha256: this.#hash.hex() };
   }
 
   /** Leaves nothing behind, whether it was completed or not. */
@@ -114,7 +117,7 @@ export class ResultFile {
     if (this.#used === 0) return;
     const chunk = this.#block.subarray(0, this.#used);
     this.#used = 0;
-    this.#hasher.update(chunk);
+    this.#hash.update(chunk);
     await this.#upload.write(chunk);
   }
 }

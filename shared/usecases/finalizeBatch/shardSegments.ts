@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { type SegmentRef, SegmentRefSchema, type ShardRecord } from '../../domain/shard.ts';
 import { FileMissing, type FileStore } from '../../ports.ts';
+import type { ChunkBuffers } from './chunkBuffers.ts';
 import { type ResultEntry, SegmentReader } from './segmentReader.ts';
 
 /** Memory for the chunks of segments that are open at once; each holds two. */
@@ -42,10 +43,17 @@ export async function segmentsOf(
 export class ShardSegments {
   readonly #onMissing: OnMissing;
   readonly #waiting: Source[];
+  /** Those whose `current` is asked for yet, or is that of the line asked for last. */
   #open: Source[] = [];
+  #asked = 0;
 
-  constructor(files: Pick<FileStore, 'read'>, segments: SegmentRef[], onMissing: OnMissing) {
-    this.#onMissing = onMissing;
+  constructor(
+    files: Pick<FileStore, 'read'>,
+    segments: SegmentRef[],
+    options: { buffers: ChunkBuffers; onMissing: OnMissing },
+  ) {
+    this.#onMissing = options.onMissing;
+    const { buffers } = options;
     const chunkBytes = Math.max(
       MIN_CHUNK_BYTES,
       Math.min(MAX_CHUNK_BYTES, Math.floor(CHUNKS_BYTES / (2 * largestOverlap(segments)))),
@@ -56,37 +64,77 @@ export class ShardSegments {
       .sort((a, b) => b.first - a.first)
       .map((segment) => ({
         segment,
-        reader: new SegmentReader(files, segment, { chunkBytes }),
+        reader: new SegmentReader(files, segment, { chunkBytes, buffers }),
       }));
   }
 
   /** The next line that has a result, as far as the records say; undefined after the last. */
-  get nextLine(): number | undefined {
+  async nextLine(): Promise<number | undefined> {
+    if (!this.#leaveAsked()) await this.#leaveAskedLater();
     const lines = this.#open.flatMap(({ reader }) => (reader.current ? [reader.current.line] : []));
     const waiting = this.#waiting.at(-1);
     if (waiting) lines.push(waiting.segment.first);
     return lines.length === 0 ? undefined : Math.min(...lines);
   }
 
-  /** The result of `line`, if there is one. Calls go up in line; a line that was passed over is an error. */
-  async take(line: number): Promise<ResultEntry | undefined> {
+  /**
+   * The result of `line`, if there is one, its bytes good until the next call; a promise where that has to be waited for.
+   * Calls go up in line; a line that was passed over is an error.
+   */
+  take(line: number): ResultEntry | undefined | Promise<ResultEntry | undefined> {
+    const opens = (this.#waiting.at(-1)?.segment.first ?? Number.POSITIVE_INFINITY) <= line;
+    return this.#leaveAsked() && !opens ? this.#find(line) : this.#takeLater(line);
+  }
+
+  async #takeLater(line: number): Promise<ResultEntry | undefined> {
+    await this.#leaveAskedLater();
     for (let next = this.#waiting.at(-1); next && next.segment.first <= line; next = this.#waiting.at(-1)) {
       this.#waiting.pop();
       if (await this.#advance(next)) this.#open.push(next);
       for (const { reader } of this.#waiting.slice(-READ_AHEAD)) reader.prefetch();
     }
+    return this.#find(line);
+  }
+
+  #find(line: number): ResultEntry | undefined {
+    this.#asked = line;
     let found: ResultEntry | undefined;
-    for (const source of [...this.#open]) {
-      const { current } = source.reader;
-      if (!current || current.line > line) continue;
-      if (current.line < line)
-        throw new Error(`The segment ${source.segment.key} has line ${current.line} out of place`);
+    for (const { reader, segment } of this.#open) {
+      if (!reader.current || reader.current.line > line) continue;
+      if (reader.current.line < line)
+        throw new Error(`The segment ${segment.key} has line ${reader.current.line} out of place`);
       // The commit protocol makes no second result of a line; were there one, each run would drop the same.
-      found ??= current;
-      const advanced = source.reader.tryAdvance() || (await this.#advance(source));
-      if (!advanced || !source.reader.current) this.#open = this.#open.filter((other) => other !== source);
+      found ??= reader.current;
     }
     return found;
+  }
+
+  /** Goes past the line that was asked for last, whose bytes were good until now. False: that has to be waited for. */
+  #leaveAsked(): boolean {
+    for (const source of this.#open) {
+      if (source.reader.current?.line !== this.#asked) continue;
+      if (!source.reader.tryAdvance()) return false;
+      if (!source.reader.current) this.#close(source);
+    }
+    return true;
+  }
+
+  async #leaveAskedLater(): Promise<void> {
+    for (const source of this.#open) {
+      if (source.reader.current?.line !== this.#asked) continue;
+      if (!(await this.#advance(source)) || !source.reader.current) this.#close(source);
+    }
+  }
+
+  #close(source: Source): void {
+    source.reader.close();
+    // Another array: the one at hand is being gone through.
+    this.#open = this.#open.filter((other) => other !== source);
+  }
+
+  /** Gives back the memory of what was not read to its end. */
+  close(): void {
+    for (const source of this.#open) this.#close(source);
   }
 
   /** Passes over the lines up to and with `line`, which an earlier invocation has copied. */
