@@ -477,7 +477,7 @@ export type ModelAnswer =
 export type ModelProvider = { call(call: ModelCall): Promise<ModelAnswer>; close?(): Promise<void> };
 
 /** Providers by the name that `models.json` gives them. */
-export type ModelProviders = { get(providerName: string): Promise<ModelProvider> };
+export type ModelProviders = { get(providerName: string): ModelProvider };
 
 /* ---------------------------------------------------------------- notifications */
 

@@ -25,7 +25,7 @@ export function createModelProviders({
       case 'openai':
         return createOpenAiProvider({
           baseUrl: entry.base_url,
-          apiKey: async (refused) => (entry.api_key ? keys.get(name, refused) : undefined),
+          apiKey: entry.api_key ? (refused) => keys.get(name, refused) : undefined,
           maxSockets,
         });
       case 'simulator':
@@ -34,7 +34,7 @@ export function createModelProviders({
   }
 
   return {
-    async get(name) {
+    get(name) {
       const provider = made.get(name) ?? make(name);
       made.set(name, provider);
       return provider;

@@ -11,10 +11,10 @@ export type OpenAiOptions = {
   /** Up to and with the version: `https://api.openai.com/v1`. */
   baseUrl: string;
   /**
-   * Asked at every call, so that a rotated key is used; undefined where the server wants none. `refused`: the key that
-   * the server did not take, asked for once a call.
+   * Asked at every call, so that a rotated key is used; absent where the server wants none. `refused`: the key that the
+   * server did not take, asked for once a call.
    */
-  apiKey(refused?: string): Promise<string | undefined>;
+  apiKey?: ((refused?: string) => Promise<string | undefined>) | undefined;
   maxSockets: number;
   /** For `Retry-After` dates. */
   now?: () => number;
@@ -38,24 +38,25 @@ export function createOpenAiProvider({ baseUrl, apiKey, maxSockets, now = Date.n
     bodyTimeout: 0,
   });
 
-  const path = (call: ModelCall) => `${base.pathname}${call.endpoint}${base.search}`;
   const post = (call: ModelCall, key: string | undefined, timeoutMs: number): Promise<ModelAnswer> =>
-    exchange(pool, path(call), { ...call, timeoutMs }, key, now);
+    exchange(pool, `${base.pathname}${call.endpoint}${base.search}`, { call, key, timeoutMs, now });
+
+  const postWithKey = async (call: ModelCall, keyOf: NonNullable<typeof apiKey>): Promise<ModelAnswer> => {
+    call.signal?.throwIfAborted();
+    const key = await keyOf();
+    const endsAt = performance.now() + call.timeoutMs;
+    const answer = await post(call, key, call.timeoutMs);
+    if (answer.kind !== 'answered' || answer.status !== 401 || key === undefined) return answer;
+    // A key that was rotated a moment ago is not refused to us: where there is another one, it decides.
+    // All of it within the call's own time: a worker that is to stop waits for it.
+    const renewing = keyOf(key).catch(() => key);
+    const renewed = await settledWithin(renewing, call.signal, endsAt - performance.now());
+    if (renewed === 'timeout') return { kind: 'timeout' };
+    return renewed.value === key ? answer : await post(call, renewed.value, endsAt - performance.now());
+  };
 
   return {
-    async call(call) {
-      call.signal?.throwIfAborted();
-      const key = await apiKey();
-      const endsAt = performance.now() + call.timeoutMs;
-      const answer = await post(call, key, call.timeoutMs);
-      if (answer.kind !== 'answered' || answer.status !== 401 || key === undefined) return answer;
-      // A key that was rotated a moment ago is not refused to us: where there is another one, it decides.
-      // All of it within the call's own time: a worker that is to stop waits for it.
-      const renewing = apiKey(key).catch(() => key);
-      const renewed = await settledWithin(renewing, call.signal, endsAt - performance.now());
-      if (renewed === 'timeout') return { kind: 'timeout' };
-      return renewed.value === key ? answer : await post(call, renewed.value, endsAt - performance.now());
-    },
+    call: (call) => (apiKey ? postWithKey(call, apiKey) : post(call, undefined, call.timeoutMs)),
     close: () => pool.destroy(),
   };
 }
@@ -80,31 +81,29 @@ async function settledWithin<T>(
   }
 }
 
+type Asked = { call: ModelCall; key: string | undefined; timeoutMs: number; now: () => number };
+
 /** One request and its answer; rejects only with the reason of the caller's signal. */
-function exchange(
-  pool: Pool,
-  path: string,
-  call: ModelCall,
-  key: string | undefined,
-  now: () => number,
-): Promise<ModelAnswer> {
-  call.signal?.throwIfAborted();
-  // Before anything is waited for: a body that cannot be written leaves no timer behind.
-  const body = call.json ?? JSON.stringify(call.body);
-  const { promise, resolve, reject } = Promise.withResolvers<ModelAnswer>();
-  // Not `pool.request`: its stream, its signal and its promises took as long as all the rest of a call.
-  pool.dispatch(
-    { method: 'POST', path, headers: requestHeaders(call, key), body },
-    new Exchange(call, { resolve, reject }, now),
-  );
-  return promise;
+function exchange(pool: Pool, path: string, asked: Asked): Promise<ModelAnswer> {
+  const { call, key } = asked;
+  return new Promise((resolve, reject) => {
+    call.signal?.throwIfAborted();
+    // Before anything is waited for: a body that cannot be written leaves no timer behind.
+    const body = call.json ?? JSON.stringify(call.body);
+    // Not `pool.request`: its stream, its signal and its promises took as long as all the rest of a call.
+    pool.dispatch(
+      { method: 'POST', path, headers: requestHeaders(call, key), body },
+      new Exchange(asked, resolve, reject),
+    );
+  });
 }
 
 /** The answer as undici tells of it, and the two ways in which we end the wait for it: time, and the caller's signal. */
 class Exchange implements Dispatcher.DispatchHandler, AbortListener {
-  readonly #call: Pick<ModelCall, 'signal' | 'maxAnswerBytes'>;
-  readonly #settle: { resolve(answer: ModelAnswer): void; reject(reason: unknown): void };
+  readonly #call: ModelCall;
   readonly #now: () => number;
+  readonly #resolve: (answer: ModelAnswer) => void;
+  readonly #reject: (reason: unknown) => void;
   readonly #timer: NodeJS.Timeout;
   #isOver = false;
   #controller: Dispatcher.DispatchController | undefined;
@@ -114,27 +113,24 @@ class Exchange implements Dispatcher.DispatchHandler, AbortListener {
   readonly #chunks: Uint8Array[] = [];
   place = 0;
 
-  constructor(
-    call: ModelCall,
-    settle: { resolve(answer: ModelAnswer): void; reject(reason: unknown): void },
-    now: () => number,
-  ) {
-    this.#call = call;
-    this.#settle = settle;
-    this.#now = now;
-    this.#timer = setTimeout(onTimeout, call.timeoutMs, this);
-    listenTo(call.signal, this);
+  constructor(asked: Asked, resolve: (answer: ModelAnswer) => void, reject: (reason: unknown) => void) {
+    this.#call = asked.call;
+    this.#now = asked.now;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.#timer = setTimeout(onTimeout, asked.timeoutMs, this);
+    listenTo(this.#call.signal, this);
   }
 
   /** Ends the wait at once, also before there is a connection; what undici tells of it afterwards is expected. */
   giveUp(answer: ModelAnswer): void {
     if (this.#finish()) this.#controller?.abort(OVER);
-    this.#settle.resolve(answer);
+    this.#resolve(answer);
   }
 
   onAbort(reason: unknown): void {
     if (this.#finish()) this.#controller?.abort(OVER);
-    this.#settle.reject(reason);
+    this.#reject(reason);
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -163,11 +159,11 @@ class Exchange implements Dispatcher.DispatchHandler, AbortListener {
     const [first] = this.#chunks;
     const body = this.#chunks.length === 1 && first ? first : Buffer.concat(this.#chunks, this.#bytes);
     const retry = this.#retryAfterMs === undefined ? {} : { retryAfterMs: this.#retryAfterMs };
-    this.#settle.resolve({ kind: 'answered', status: this.#status, body, ...retry });
+    this.#resolve({ kind: 'answered', status: this.#status, body, ...retry });
   }
 
   onResponseError(_: unknown, error: Error): void {
-    if (this.#finish()) this.#settle.resolve({ kind: 'network', reason: networkReason(error) });
+    if (this.#finish()) this.#resolve({ kind: 'network', reason: networkReason(error) });
   }
 
   #finish(): boolean {

@@ -11,7 +11,7 @@ function models(simulator: Record<string, unknown> = {}): ModelsFile {
   return ModelsFileSchema.parse({ providers: { simulator: { kind: 'simulator', ...simulator } }, models: {} });
 }
 
-function simulator(options: Record<string, unknown> = {}): Promise<ModelProvider> {
+function simulator(options: Record<string, unknown> = {}): ModelProvider {
   return createModelProviders({ models: models(options), keys: { get: async () => undefined }, maxSockets: 1 }).get(
     'simulator',
   );
@@ -34,16 +34,16 @@ const chat = { model: 'm', messages: [{ role: 'user', content: 'How many ducks?'
 
 describe('the simulator', () => {
   it('answers the same bytes for the same prompt and seed, other ones for others', async () => {
-    const [one, two] = [await simulator(), await simulator()];
+    const [one, two] = [simulator(), simulator()];
     const first = await ask(one, 'chat/completions', chat);
     expect((await ask(two, 'chat/completions', chat)).text).toBe(first.text);
-    expect((await ask(await simulator({ seed: 2 }), 'chat/completions', chat)).text).not.toBe(first.text);
+    expect((await ask(simulator({ seed: 2 }), 'chat/completions', chat)).text).not.toBe(first.text);
     const other = { ...chat, messages: [{ role: 'user', content: 'How many geese?' }] };
     expect((await ask(one, 'chat/completions', other)).text).not.toBe(first.text);
   });
 
   it('answers all four endpoints in their shape and says that it is simulated', async () => {
-    const provider = await simulator();
+    const provider = simulator();
     const { json: chatted } = await ask(provider, 'chat/completions', { ...chat, n: 2 });
     expect(chatted).toMatchObject({ object: 'chat.completion', model: 'm', simulated: true });
     expect(chatted.choices).toHaveLength(2);
@@ -70,7 +70,7 @@ describe('the simulator', () => {
   });
 
   it('embeds into unit vectors of the size asked for, in numbers or base64', async () => {
-    const provider = await simulator({ dimensions: 96 });
+    const provider = simulator({ dimensions: 96 });
     const { json } = await ask(provider, 'embeddings', { model: 'm', input: 'text' });
     expect(json.data[0].embedding).toHaveLength(96);
     expect(Math.hypot(...json.data[0].embedding)).toBeCloseTo(1, 4);
@@ -89,7 +89,7 @@ describe('the simulator', () => {
     ['responses', { model: 'm' }],
     ['embeddings', { model: 'm', input: [] }],
   ] as const)('refuses a request to %s that lacks its input, as OpenAI does', async (endpoint, body) => {
-    const answer = await ask(await simulator(), endpoint, body);
+    const answer = await ask(simulator(), endpoint, body);
     expect(answer.status).toBe(400);
     expect(answer.json.error).toMatchObject({ type: 'invalid_request_error', code: 'missing_required_parameter' });
   });
@@ -109,7 +109,7 @@ describe('the simulator', () => {
       $defs: { place: { type: 'object', properties: { wet: { type: 'boolean' } }, required: ['wet'] } },
     };
     const format = { type: 'json_schema', json_schema: { name: 'animal', schema } };
-    const { json } = await ask(await simulator(), 'chat/completions', { ...chat, response_format: format });
+    const { json } = await ask(simulator(), 'chat/completions', { ...chat, response_format: format });
     const value = JSON.parse(json.choices[0].message.content);
     expect(['bird', 'fish']).toContain(value.kind);
     expect(value.count).toBeGreaterThanOrEqual(3);
@@ -121,7 +121,7 @@ describe('the simulator', () => {
     expect(value).toHaveProperty('extra');
 
     const asResponse = { model: 'm', input: 'x', text: { format: { type: 'json_schema', name: 'a', schema } } };
-    const responded = await ask(await simulator(), 'responses', asResponse);
+    const responded = await ask(simulator(), 'responses', asResponse);
     expect(JSON.parse(responded.json.output[0].content[0].text)).toMatchObject({ version: 1 });
   });
 
@@ -144,7 +144,7 @@ describe('the simulator', () => {
   it('fails by its rates: the same calls in the same way at each run, and a later try may succeed', async () => {
     const rates = { bad_request: 0.1, rate_limited: 0.2, server_error: 0.2 };
     const run = async () => {
-      const provider = await simulator({ error_rates: rates });
+      const provider = simulator({ error_rates: rates });
       const statuses: string[] = [];
       for (let line = 0; line < 300; line++) {
         const tries: number[] = [];
@@ -165,13 +165,13 @@ describe('the simulator', () => {
   });
 
   it('keeps to the timeout, the size and the signal of the call', async () => {
-    const slow = await simulator({ latency_ms: [60_000, 60_000] });
+    const slow = simulator({ latency_ms: [60_000, 60_000] });
     expect((await ask(slow, 'chat/completions', chat, { timeoutMs: 5 })).kind).toBe('timeout');
     const abort = new AbortController();
     const called = ask(slow, 'chat/completions', chat, { timeoutMs: 600_000, signal: abort.signal });
     abort.abort(new Error('stopped'));
     await expect(called).rejects.toThrow('stopped');
-    expect((await ask(await simulator(), 'chat/completions', chat, { maxAnswerBytes: 10 })).kind).toBe('too_large');
+    expect((await ask(simulator(), 'chat/completions', chat, { maxAnswerBytes: 10 })).kind).toBe('too_large');
   });
 
   it('is made once for its name; an unknown name is an error', async () => {
@@ -180,7 +180,7 @@ describe('the simulator', () => {
       keys: { get: async () => undefined },
       maxSockets: 1,
     });
-    expect(await providers.get('simulator')).toBe(await providers.get('simulator'));
-    await expect(providers.get('toString')).rejects.toThrow('no provider "toString"');
+    expect(providers.get('simulator')).toBe(providers.get('simulator'));
+    expect(() => providers.get('toString')).toThrow('no provider "toString"');
   });
 });

@@ -115,7 +115,7 @@ export async function startSimulation(options: SimulationOptions) {
     const own = {
       ...trackedStores,
       workflow,
-      providers: { get: async () => provider },
+      providers: { get: () => provider },
       receivers: {
         post: async (url: string, { headers, body }: { headers: Record<string, string>; body: string }) =>
           (await options.receive?.(url, headers, body)) ?? ({ kind: 'answered', status: 200 } as const),

@@ -109,7 +109,7 @@ export class VirtualTime {
 type Sleeper = { at: number; sequence: number; wake: () => void };
 
 /**
- * Turns of the event loop without real work after which nothing more is on its way: promises settle within one, an
- * instance of WebAssembly (the hash of the result files) within two.
+ * Turns of the event loop without real work after which nothing more is on its way: promises settle within one, a worker
+ * wakes one later, an instance of WebAssembly (the hash of the result files) is there within two.
  */
-const QUIET_TURNS = 4;
+const QUIET_TURNS = 6;

@@ -149,7 +149,7 @@ export function workerDeps(
   );
   const { provider } = options;
   const providers: ModelProviders = provider
-    ? { get: async () => provider }
+    ? { get: () => provider }
     : createModelProviders({ models, keys: { get: async () => undefined }, maxSockets: 64 });
   return {
     batches: world.batches,

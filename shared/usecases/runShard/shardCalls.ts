@@ -5,7 +5,7 @@ import { decideRetry, isUsedUp } from '../../domain/retry/retryClock.ts';
 import type { Ports } from '../../ports.ts';
 import { AnswerSizes } from './answerSizes.ts';
 import type { GatedCall } from './callGate.ts';
-import { type CallResult, callLine, type LineFailure } from './callLine.ts';
+import { type CallOptions, type CallResult, callLine, type LineFailure } from './callLine.ts';
 import type { HeldLine, HeldLines } from './heldLines.ts';
 import type { ModelLane } from './modelLane.ts';
 import { answeredEntry, failedCallEntry } from './prepareLine.ts';
@@ -29,7 +29,7 @@ export class ShardCalls {
   readonly #batchId: string;
   readonly #held: HeldLines;
   readonly #commits: ShardCommits;
-  readonly #timeoutMs: number;
+  readonly #options: CallOptions;
   readonly #abort = new AbortController();
   readonly #sizes: AnswerSizes;
   #inFlight = 0;
@@ -57,9 +57,10 @@ export class ShardCalls {
     this.#batchId = work.batchId;
     this.#held = work.held;
     this.#commits = work.commits;
-    this.#timeoutMs = work.timeoutMs;
+    const { answerBytes: maxAnswerBytes } = deps.settings.limits;
+    this.#options = { timeoutMs: work.timeoutMs, maxAnswerBytes, signal: this.#abort.signal };
     this.#control = work.control;
-    this.#sizes = new AnswerSizes(deps.settings.limits.answerBytes, work.expectLargest);
+    this.#sizes = new AnswerSizes(maxAnswerBytes, work.expectLargest);
   }
 
   get inFlight(): number {
@@ -116,18 +117,17 @@ export class ShardCalls {
     for (const line of lane.ready.splice(0)) this.#finishFailed(line, withLastAnswer({ cause, message }, line));
   }
 
-  async #call(lane: ModelLane<HeldLine>, line: HeldLine): Promise<void> {
+  #call(lane: ModelLane<HeldLine>, line: HeldLine): Promise<void> {
     const call = { line, beganAt: this.#deps.clock.now(), blame: () => this.#useAttempt(line) };
     lane.began(call);
     const expectedBytes = this.#sizes.expected(line.call);
     this.#inFlight++;
     this.#expectedBytes += expectedBytes;
-    const maxAnswerBytes = this.#deps.settings.limits.answerBytes;
-    const options = { timeoutMs: this.#timeoutMs, maxAnswerBytes, signal: this.#abort.signal };
-    const result = await callLine(this.#deps, line, options);
-    this.#inFlight--;
-    this.#expectedBytes -= expectedBytes;
-    this.#settle(lane, call, line, result);
+    return callLine(this.#deps, line, this.#options).then((result) => {
+      this.#inFlight--;
+      this.#expectedBytes -= expectedBytes;
+      this.#settle(lane, call, line, result);
+    });
   }
 
   #settle(lane: ModelLane<HeldLine>, call: GatedCall, line: HeldLine, result: CallResult): void {

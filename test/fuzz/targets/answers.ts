@@ -51,7 +51,7 @@ async function check(input: Buffer): Promise<void> {
     complaint = { message, ...fields };
   }
   const signal = new AbortController().signal;
-  const result = await callLine({ log, models, providers: { get: async () => provider } }, line, {
+  const result = await callLine({ log, models, providers: { get: () => provider } }, line, {
     timeoutMs: 60_000,
     maxAnswerBytes: MAX_ANSWER_BYTES,
     signal,
