@@ -380,8 +380,14 @@ export type FileInfo = {
 /** The bucket. Bodies are streamed: nothing here ever holds a whole file but `readSmall` and `put`. */
 export type FileStore = {
   info(key: string): Promise<FileInfo | undefined>;
-  /** Bytes `start`…`end` (exclusive; the whole file without range). With `ifMatch`, throws `FileChanged` if the ETag differs; `FileMissing` if absent. */
-  read(key: string, options?: { start?: number; end?: number; ifMatch?: string }): Promise<AsyncIterable<Uint8Array>>;
+  /**
+   * Bytes `start`…`end` (exclusive; the whole file without range). With `ifMatch`, throws `FileChanged` if the ETag differs;
+   * `FileMissing` if absent. With `passing`, a chunk is good until the next is asked for: its memory goes then.
+   */
+  read(
+    key: string,
+    options?: { start?: number; end?: number; ifMatch?: string; passing?: boolean },
+  ): Promise<AsyncIterable<Uint8Array>>;
   readSmall(key: string, maxBytes: number): Promise<Uint8Array | undefined>;
   put(key: string, body: Uint8Array | string, contentType?: string): Promise<{ etag: string }>;
   /** A multipart upload of unknown length, in parts of `partBytes` (≥ 5 MiB), at most one part held. */

@@ -54,6 +54,21 @@ describe('put, info and read', () => {
     await expect(files.read('nothing', { start: 5, end: 5 })).rejects.toThrow(FileMissing);
   });
 
+  it('a passing read gives the same bytes, and keeps no chunk that was passed', async () => {
+    const content = randomBytes(3 * MIB);
+    await files.put('passing', content);
+    const chunks: Uint8Array[] = [];
+    let at = 5;
+    for await (const chunk of await files.read('passing', { start: 5, end: 3 * MIB - 5, passing: true })) {
+      expect(content.subarray(at, at + chunk.length).equals(chunk)).toBe(true);
+      at += chunk.length;
+      chunks.push(chunk);
+    }
+    expect(at).toBe(3 * MIB - 5);
+    const kept = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+    expect(kept).toBeLessThan(0.1 * MIB);
+  });
+
   it('readSmall refuses a file over its bound', async () => {
     await files.put('eleven', 'eleven byte');
     await expect(files.readSmall('eleven', 10)).rejects.toThrow('more than 10 bytes');

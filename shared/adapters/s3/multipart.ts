@@ -18,6 +18,7 @@ export const DEFAULT_PART_BYTES = 8 * 1024 * 1024;
 // 10,000 parts are the most. Doubling every 1,000 reaches 5 TB from 5 MiB parts, and 8 GiB fit before the first doubling.
 const PARTS_PER_SIZE = 1000;
 const FIRST_BUFFER_BYTES = 64 * 1024;
+const GROWTH = 8;
 
 /** Size of the `n`th part, from 1. */
 export const partSize = (partBytes: number, n: number) => partBytes * 2 ** Math.floor((n - 1) / PARTS_PER_SIZE);
@@ -154,10 +155,10 @@ class MultipartUpload implements FileUpload {
     if (this.#failure) throw this.#failure.error;
   }
 
-  /** Doubles the first part's buffer, so that a small file never costs a whole part. */
+  /** Grows the first part's buffer in few steps, each of which is garbage, so that a small file never costs a whole part. */
   #grow(needed: number, most: number): void {
     if (needed <= this.#buffer.length) return;
-    const wanted = this.#parts.length > 0 ? most : Math.max(needed, this.#buffer.length * 2, FIRST_BUFFER_BYTES);
+    const wanted = this.#parts.length > 0 ? most : Math.max(needed, this.#buffer.length * GROWTH, FIRST_BUFFER_BYTES);
     const grown = Buffer.allocUnsafeSlow(Math.min(wanted, most));
     this.#buffer.copy(grown, 0, 0, this.#filled);
     this.#buffer = grown;

@@ -106,7 +106,7 @@ export class SegmentReader {
   }
 
   async #read(start: number, end: number): Promise<Buffer> {
-    const pieces = await this.#files.read(this.#segment.key, { start, end });
+    const pieces = await this.#files.read(this.#segment.key, { start, end, passing: true });
     const chunk = this.#buffers.take(end - start);
     let used = 0;
     for await (const piece of pieces) {
