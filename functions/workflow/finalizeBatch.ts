@@ -1,3 +1,4 @@
+import { setCollectorForWorker } from '../../shared/lambda/collector.ts';
 import { filePorts } from '../../shared/lambda/deps/files.ts';
 import { machinePorts } from '../../shared/lambda/deps/machines.ts';
 import { systemPorts } from '../../shared/lambda/deps/system.ts';
@@ -6,6 +7,8 @@ import { functionEnvironment } from '../../shared/lambda/environment.ts';
 import { stepHandler } from '../../shared/lambda/stepHandler.ts';
 import { finalizeBatch } from '../../shared/usecases/finalizeBatch.ts';
 
+// Like a worker it has a part of a core, and little is alive beside all that streams through it.
+setCollectorForWorker();
 const environment = functionEnvironment('workflow/finalizeBatch');
 const deps = {
   ...systemPorts('finalizeBatch', environment.SETTINGS),
