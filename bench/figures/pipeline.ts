@@ -13,7 +13,7 @@ import { requestLines } from '../requestLines.ts';
 
 const LINES = 50_000;
 /** Sandboxes, connections and compiled code are there after these. */
-const WARM_UP_LINES = 10_000;
+const WARM_UP_LINES = 50_000;
 const LINE_BYTES = 1_000;
 const DELAY_MS = 50;
 /** One a core, as on Lambda; calls in flight of all workers together. */

@@ -4,12 +4,12 @@ import { setFlagsFromString } from 'node:v8';
  * V8's collector, set for a function that has a part of one core and makes much that soon is garbage; to be called when
  * its module is loaded, before there is any.
  *
- * Threads that help the collector would take their time from the same part of a core, and lose some of it by waiting for
- * each other. And of a heap of 512 MB V8 looks through all of it each time that it has grown by half, here several times
- * a second: it may grow to three times what was alive. The bound of the heap holds as before.
+ * Threads that help to collect what is young would take their time from the same part of a core, and lose some of it by
+ * waiting for each other. And of a heap of 512 MB V8 looks through all of it each time that it has grown by a third, here
+ * several times a second: it may grow to twice what was alive. The bound of the heap holds as before, and the most that a
+ * worker has been seen to take of its 512 MB, with answers of 10 MB, went from 350 to 375.
  */
 export function setCollectorForWorker(): void {
   setFlagsFromString('--no-parallel-scavenge');
-  setFlagsFromString('--no-concurrent-marking');
-  setFlagsFromString('--heap-growing-percent=200');
+  setFlagsFromString('--heap-growing-percent=100');
 }

@@ -22,6 +22,8 @@ export type CommitSettings = {
 /** S3 and DynamoDB are tried again by their clients; this is for an outage of some seconds. */
 const COMMIT_TRIES = 3;
 const COMMIT_PAUSE_MS = 1_000;
+/** Live counts are told no more often: who looks at them does so every few seconds at most. */
+const COUNTS_EVERY_MS = 2_000;
 
 /**
  * Results on their way into the shard's record: segment to S3 under a key that is never reused, then one conditional
@@ -50,6 +52,9 @@ export class ShardCommits {
   /** Attempts used up by unfinished lines, by index in the shard. The record keeps them over turns. */
   readonly attempts: Map<number, number>;
   #attemptsSaved = true;
+  /** Committed, and not in the batch's live counts yet. */
+  #uncounted = { completed: 0, failed: 0, inputTokens: 0, outputTokens: 0 };
+  #countedAt = Number.NEGATIVE_INFINITY;
   /** The batch's record takes no more failed lines. */
   #errorsFull = false;
 
@@ -135,6 +140,7 @@ export class ShardCommits {
   /** Commits all there is. */
   async flush(): Promise<void> {
     while (!this.lost && (this.#running !== undefined || this.#entries.length > 0)) await this.start();
+    await this.#addCounts();
   }
 
   async #commit(): Promise<void> {
@@ -195,7 +201,13 @@ export class ShardCommits {
     this.#commits++;
     this.#done = done;
     this.#segments = manifest === undefined ? inline : [];
-    await Promise.all([this.#addCounts(completed, failed, usage), this.#addErrors(entries)]);
+    const uncounted = this.#uncounted;
+    uncounted.completed += completed;
+    uncounted.failed += failed;
+    uncounted.inputTokens += usage.inputTokens;
+    uncounted.outputTokens += usage.outputTokens;
+    const isTime = this.#deps.clock.now() >= this.#countedAt + COUNTS_EVERY_MS;
+    await Promise.all([isTime ? this.#addCounts() : undefined, this.#addErrors(entries)]);
   }
 
   /**
@@ -212,8 +224,12 @@ export class ShardCommits {
     return this.#entries.splice(0, count);
   }
 
-  async #addCounts(completed: number, failed: number, usage: Usage): Promise<void> {
+  async #addCounts(): Promise<void> {
     const { batches, clock, log } = this.#deps;
+    const { completed, failed, ...usage } = this.#uncounted;
+    if (completed + failed === 0) return;
+    this.#uncounted = { completed: 0, failed: 0, inputTokens: 0, outputTokens: 0 };
+    this.#countedAt = clock.now();
     try {
       // A batch whose models report no tokens has no usage, not one of zero.
       const reported = usage.inputTokens + usage.outputTokens > 0 ? { usage } : {};
