@@ -17,7 +17,10 @@ const SMALL_BYTES = 128 * 1024;
  */
 export const INLINE_BYTES = 32 * 1024;
 const WRITE_BATCH_BYTES = 1024 * 1024;
-/** A blocking read of so much out of the kernel's cache takes 0.1 ms: less than the trip through the thread pool. */
+/**
+ * A blocking read of so much out of the kernel's cache, where what was written a moment ago still is, takes 0.1 ms: less
+ * than the trip through the thread pool. From a disk it takes milliseconds, for which the server stands still.
+ */
 const READ_CHUNK_BYTES = 512 * 1024;
 /** Kept for the next reader: as many as are read at once by two workers. */
 const MAX_SPARE_BUFFERS = 16;

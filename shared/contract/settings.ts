@@ -80,8 +80,7 @@ const StageSettings = z.strictObject({
       retryBaseMs: Positive.default(500),
       retryMaxMs: Positive.default(60_000),
       commitEverySeconds: Positive.default(15),
-      /** What a crash repeats at most, where calls are so fast that the seconds above allow more. */
-      commitLines: Positive.default(1_000),
+      commitLines: Positive.default(500),
       commitBytes: Positive.default(8 * MIB),
       controlEverySeconds: Positive.default(10),
       /** After a stop: time for workers to see it (`controlEverySeconds`), let calls end (3 s at most), and commit. */

@@ -1,6 +1,7 @@
 import { type Dispatcher, errors, Pool } from 'undici';
 import { parseRetryAfter } from '../domain/retryAfter.ts';
 import type { ModelAnswer, ModelCall, ModelProvider } from '../ports.ts';
+import { type AbortListener, listenTo, unlisten } from './abortListeners.ts';
 
 /** Beyond it the server is not there; the call's own timeout may be minutes. */
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -186,37 +187,6 @@ function requestHeaders(call: ModelCall, key: string | undefined): string[] {
 
 /** Told to undici where we end a call by ourselves; nobody else gets to see it. */
 const OVER = new Error('The call is over');
-
-/**
- * Who wants to know of a signal: one listener of its own for all, since a worker's calls share one signal, and adding
- * and removing a listener for each costs more than the call's own bookkeeping. In an array, where each knows its place:
- * a set keeps those that were deleted until the collector has gone through all of its heap.
- */
-type AbortListener = { onAbort(reason: unknown): void; place: number };
-const listenersBySignal = new WeakMap<AbortSignal, AbortListener[]>();
-
-function listenTo(signal: AbortSignal | undefined, listener: AbortListener): void {
-  if (!signal) return;
-  let listeners = listenersBySignal.get(signal);
-  if (!listeners) {
-    const all: AbortListener[] = [];
-    signal.addEventListener('abort', () => all.slice().forEach((each) => void each.onAbort(signal.reason)), {
-      once: true,
-    });
-    listenersBySignal.set(signal, all);
-    listeners = all;
-  }
-  listener.place = listeners.push(listener) - 1;
-}
-
-function unlisten(signal: AbortSignal | undefined, listener: AbortListener): void {
-  const listeners = signal && listenersBySignal.get(signal);
-  const last = listeners?.pop();
-  if (!listeners || !last || last === listener) return;
-  // The last one takes its place.
-  last.place = listener.place;
-  listeners[listener.place] = last;
-}
 
 type Headers = Record<string, string | string[] | undefined>;
 

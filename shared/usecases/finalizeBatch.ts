@@ -6,13 +6,7 @@ import { LineIndexWriter } from '../domain/lines/lineIndex.ts';
 import { objectKeys } from '../domain/objectKeys.ts';
 import type { Invocation, Ports } from '../ports.ts';
 import { announceEnd } from './announceEnd.ts';
-import {
-  FinalizeCheckpointSchema,
-  handOverClock,
-  loadCheckpoint,
-  type Progress,
-  saveCheckpoint,
-} from './finalizeBatch/checkpoint.ts';
+import { FinalizeCheckpointSchema, handOverClock, loadCheckpoint, saveCheckpoint } from './finalizeBatch/checkpoint.ts';
 import { endBatch } from './finalizeBatch/endBatch.ts';
 import { mergeByInput } from './finalizeBatch/mergeByInput.ts';
 import { mergeResults } from './finalizeBatch/mergeResults.ts';
@@ -69,8 +63,8 @@ export async function finalizeBatch(
 
   const { number } = gathering;
   const keys = { output: objectKeys.output(ref, number), errors: objectKeys.errors(ref, number) };
-  // Most batches end in their first invocation, which so takes the faster hash, whose state cannot be left. One that is
-  // too large for that begins once more, by the hash whose state can.
+  // Most batches end in an attempt's first invocation, which so takes the faster hash, whose state cannot be left. One
+  // that is too large for that begins once more, by the hash whose state can.
   const resumable = input.checkpoint !== undefined;
   const { output, errors, progress } = await openFiles(deps, keys, resumable, saved);
   // Where the merge starts anew, so does the index.
@@ -94,13 +88,14 @@ export async function finalizeBatch(
     if (merged === 'out_of_time') {
       const state = resumable
         ? { progress, lines, output: await output.suspend(), errors: await errors.suspend() }
-        : await beginOnceMore([output, errors]);
+        : { progress: progressAtStart(), lines: new LineIndexWriter() };
       await saveCheckpoint(deps.files, checkpointKey, {
         version: 1,
         gathering,
         ...state,
         lines: Buffer.from(state.lines.bytes).toString('base64'),
       });
+      if (!resumable) await dropBegun(deps, [output, errors]);
       return { ...run, next: 'finalize', checkpoint: checkpointKey };
     }
     const ended = await endBatch(deps, { head, attempt: input.attempt, gathering, progress, output, errors, lines });
@@ -136,10 +131,10 @@ async function missingPart(deps: Deps, ref: BatchRef, attempt: number, key: stri
   deps.log.error('A committed part is missing: its lines become processing_failed', { ...ref, key });
 }
 
-/** What a checkpoint holds of a merge that the next invocation makes from its beginning. */
-async function beginOnceMore(files: ResultFile[]): Promise<{ progress: Progress; lines: LineIndexWriter }> {
-  for (const file of files) await file.discard();
-  return { progress: progressAtStart(), lines: new LineIndexWriter() };
+/** The next invocation makes them from their beginning. Parts that stay go by the bucket's lifecycle rule. */
+async function dropBegun({ log }: Deps, files: ResultFile[]): Promise<void> {
+  for (const file of files)
+    await file.discard().catch((error: unknown) => log.warn('begun file not dropped', { key: file.key, error }));
 }
 
 /** A twin that goes on from the same checkpoint writes the same keys: what the record names stays. */

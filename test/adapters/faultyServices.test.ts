@@ -59,16 +59,23 @@ describe('S3', () => {
 
   test('is sent the CRC32 of a body, and not a SHA-256 of it as well', async () => {
     let sent: IncomingHttpHeaders = {};
-    const files = filesAt(
-      await serve((request, response) => {
+    const answering =
+      (body: string): Answer =>
+      (request, response) => {
         sent = request.headers;
-        stored(request, response);
-      }),
-    );
+        response.writeHead(200, { etag: '"e"' }).end(body);
+      };
+    const deleted = '<DeleteResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"></DeleteResult>';
+    const files = filesAt(await serve(answering(''), answering(deleted)));
     await files.put('parts/a', '123456789');
     // The check value of CRC-32: cbf43926.
     expect(sent).toMatchObject({ 'x-amz-checksum-crc32': 'y/Q5Jg==', 'x-amz-content-sha256': 'UNSIGNED-PAYLOAD' });
     expect(sent.authorization).toMatch(/SignedHeaders=[^,]*x-amz-checksum-crc32;x-amz-content-sha256/);
+    await files.delete(['parts/a']);
+    expect(sent).toMatchObject({
+      'x-amz-checksum-crc32': expect.any(String),
+      'x-amz-content-sha256': 'UNSIGNED-PAYLOAD',
+    });
   });
 
   test.each<[string, Answer]>([

@@ -92,8 +92,8 @@ export class Injector {
     const { random } = fate;
     const where = `${process.functionName} ${port}.${method}`;
     const draw = (fault: Fault) => this.#draw(fault, random, where);
-    // Who asks for its provider is about to call the model: that is the moment which counts for deadlines.
-    if (port === 'providers') return proceed();
+    // Models have faults of their own; and when one is called counts for deadlines.
+    if (port === 'provider') return proceed();
     await this.thawed(process);
     if (draw('clock_jumps')) process.skewMs = random.int(-SKEW_MS.behind, SKEW_MS.ahead);
     if (draw('killed_before')) return this.#kill(process);

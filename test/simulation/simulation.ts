@@ -115,7 +115,7 @@ export async function startSimulation(options: SimulationOptions) {
     const own = {
       ...trackedStores,
       workflow,
-      providers: { get: () => provider },
+      provider,
       receivers: {
         post: async (url: string, { headers, body }: { headers: Record<string, string>; body: string }) =>
           (await options.receive?.(url, headers, body)) ?? ({ kind: 'answered', status: 200 } as const),
@@ -126,7 +126,16 @@ export async function startSimulation(options: SimulationOptions) {
     const seen = Object.fromEntries(
       Object.entries(own).map(([name, port]) => [name, intercepted(process, name, port as object, interceptor)]),
     ) as typeof own;
-    return { ...seen, ids, random, log, settings, models: models, paces: new Map() };
+    return {
+      ...seen,
+      providers: { get: () => seen.provider },
+      ids,
+      random,
+      log,
+      settings,
+      models: models,
+      paces: new Map(),
+    };
   }
   type Deps = ReturnType<typeof portsOf>;
 

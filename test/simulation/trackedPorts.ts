@@ -60,6 +60,7 @@ async function pull(iterator: AsyncIterator<unknown>, rest: Uint8Array): Promise
     const next = await iterator.next();
     if (next.done) return { values: bytes.length > 0 ? [bytes] : [], rest: bytes, done: true };
     if (!(next.value instanceof Uint8Array)) return { values: [next.value], rest: bytes, done: false };
-    bytes = bytes.length === 0 ? next.value : Buffer.concat([bytes, next.value]);
+    // A copy in any case: a chunk may be good only until the next is asked for.
+    bytes = Buffer.concat([bytes, next.value]);
   }
 }

@@ -475,6 +475,34 @@ describe('crashes and doubles', () => {
     expect(records[0]).toMatchObject({ completed: 30, failed: 0 });
   });
 
+  it('tells live counts within two seconds of a commit, though no other follows and though the shard is lost', async () => {
+    const time = handClock();
+    const model = handModel();
+    const batch = await aRunningBatch(world, chatLines(4));
+    let commits = 0;
+    const shards = withFaults(world.shards, {
+      commit: async (batchId, commit) => (++commits === 4 ? 'lost' : world.shards.commit(batchId, commit)),
+    });
+    const worker = { commitLines: 1, inFlightStart: 4, inFlightMax: 4 };
+    const deps = workerDeps(world, { provider: model.provider, worker, clock: time.clock });
+    const turn = runShard({ ...deps, shards }, batch.step(), LONG);
+    await model.arrived(4);
+    const told = async () => (await world.batches.get(batch.ref))?.requestCounts.completed;
+    const committed = async () => (await world.shards.get(batch.ref.batchId, 0))?.completed;
+    model.open[0]?.answer('one');
+    await expect.poll(told).toBe(1);
+    model.open[1]?.answer('two');
+    await expect.poll(committed).toBe(2);
+    expect(await told()).toBe(1);
+    time.advance(2_000);
+    await expect.poll(told).toBe(2);
+    model.open[2]?.answer('three');
+    await expect.poll(committed).toBe(3);
+    model.open[3]?.answer('four');
+    expect(await turn).toMatchObject({ next: 'end' });
+    expect(await told()).toBe(3);
+  });
+
   it('shows failed lines on the record while it runs, until that is full', async () => {
     const server = await modelServer(() => fault(400));
     const batch = await aRunningBatch(world, chatLines(260));

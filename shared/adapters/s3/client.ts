@@ -24,15 +24,19 @@ export function createS3Client(config: S3ClientConfig = {}): S3Client {
     ...config,
   });
   client.middlewareStack.add(
-    (next) => (args) => {
-      spareSecondHash(args.request);
-      return next(args);
-    },
+    (next, { commandName }) =>
+      (args) => {
+        if (commandName !== undefined && SENDS_BODY.has(commandName)) spareSecondHash(args.request);
+        return next(args);
+      },
     // Behind the SDK's checksums, which are made in this step, and before it signs.
     { step: 'build', priority: 'low', name: 'spareSecondHash' },
   );
   return client;
 }
+
+/** Others may name the checksum of something else than their body (that of the object, in CompleteMultipartUpload). */
+const SENDS_BODY: ReadonlySet<string> = new Set(['PutObjectCommand', 'UploadPartCommand', 'DeleteObjectsCommand']);
 
 /**
  * A body that goes with its CRC32 is not hashed with SHA-256 as well, as the signer does unless the header names

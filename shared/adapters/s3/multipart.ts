@@ -17,6 +17,7 @@ export const MIN_PART_BYTES = 5 * 1024 * 1024;
 export const DEFAULT_PART_BYTES = 8 * 1024 * 1024;
 // 10,000 parts are the most. Doubling every 1,000 reaches 5 TB from 5 MiB parts, and 8 GiB fit before the first doubling.
 const PARTS_PER_SIZE = 1000;
+/** A file of a few lines takes little memory; one that fills its part has been copied twice on the way there. */
 const FIRST_BUFFER_BYTES = 64 * 1024;
 const GROWTH = 8;
 

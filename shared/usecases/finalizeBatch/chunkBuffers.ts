@@ -1,4 +1,4 @@
-/** As many as one shard's segments usually take together; what comes back beyond that is let go. */
+/** As many as one shard's segments usually take together; beyond that the oldest are let go. */
 const MAX_SPARE_BYTES = 16 * 1024 * 1024;
 
 /**
@@ -22,9 +22,10 @@ export class ChunkBuffers {
   give(taken: Buffer): void {
     // Never a shared one: it is `allocUnsafeSlow`'s.
     const buffer = taken.buffer as ArrayBuffer;
-    if (this.#spareBytes + buffer.byteLength > MAX_SPARE_BYTES) return;
     this.#spare.push(buffer);
     this.#spareBytes += buffer.byteLength;
+    // The oldest goes: it may be of a size that nobody asks for any more.
+    while (this.#spareBytes > MAX_SPARE_BYTES) this.#spareBytes -= this.#spare.shift()?.byteLength ?? 0;
   }
 }
 

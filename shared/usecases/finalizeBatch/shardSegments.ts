@@ -4,7 +4,10 @@ import { FileMissing, type FileStore } from '../../ports.ts';
 import type { ChunkBuffers } from './chunkBuffers.ts';
 import { type ResultEntry, SegmentReader } from './segmentReader.ts';
 
-/** Memory for the chunks of segments that are open at once; each holds two. */
+/**
+ * For the chunks of segments that are open at once; each holds two. A buffer may be twice as large as its chunk
+ * (ChunkBuffers): 128 MB of the function's 1,024 at most.
+ */
 const CHUNKS_BYTES = 64 * 1024 * 1024;
 const MIN_CHUNK_BYTES = 32 * 1024;
 const MAX_CHUNK_BYTES = 2 * 1024 * 1024;

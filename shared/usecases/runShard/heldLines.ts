@@ -73,11 +73,15 @@ export class HeldLines {
     return count;
   }
 
-  /** Lines that find a place in flight now or in a moment, as far as the windows of their models go. */
+  /**
+   * Lines that find a place in flight now or in a moment, as far as the windows of their models go; none of a model whose
+   * calls are planned ahead, since it wants to know of more.
+   */
   sendableCount(now: number): number {
     let count = 0;
-    for (const { ready, window, opensAt } of this.lanes.values())
-      if (opensAt(now) <= now + SOON_MS) count += Math.min(ready.length, window.size - window.inFlight);
+    for (const { ready, window, opensAt, plansAhead } of this.lanes.values())
+      if (!plansAhead && opensAt(now) <= now + SOON_MS)
+        count += Math.max(0, Math.min(ready.length, window.size - window.inFlight));
     return count;
   }
 

@@ -16,6 +16,8 @@ export type ModelLane<Line> = {
   readonly rejected: Rejection | undefined;
   /** The model asked for a pause until then. */
   readonly pausedUntil: number;
+  /** Places in its limits are taken for lines that are ready beyond those that could be sent at once. */
+  readonly plansAhead: boolean;
   /** The next call is to tell whether the model is up at all. */
   readonly probing: boolean;
   /** When the next call may begin, places in flight aside. Infinity: not before what `prepare` began has ended. */
@@ -33,6 +35,7 @@ export type Rejection = { cause: FailureCause; status?: number };
 export type LaneOptions = {
   /** In the order in which they are asked: one that is closed spares those behind it the work. */
   gates?: (CallGate & { readonly probing?: boolean })[];
+  plansAhead?: boolean;
   window: InFlightWindow;
   retryBaseMs: number;
   retryMaxMs: number;
@@ -55,7 +58,7 @@ const FORBIDDEN_IN_A_ROW = 3;
 const REFUSALS_TO_PAUSE = 4;
 
 export function createModelLane<Line>(options: LaneOptions): ModelLane<Line> {
-  const { gates = [], window } = options;
+  const { gates = [], window, plansAhead = false } = options;
   let pausedUntil = 0;
   let rejected: Rejection | undefined;
   /** Since the last success: refusals, and pauses for them. */
@@ -87,6 +90,7 @@ export function createModelLane<Line>(options: LaneOptions): ModelLane<Line> {
   return {
     ready: [],
     window,
+    plansAhead,
     get rejected() {
       return rejected;
     },

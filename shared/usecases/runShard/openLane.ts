@@ -52,6 +52,7 @@ export function openLane<Line extends CalledLine>(
   const lane: ModelLane<Line> = createModelLane<Line>({
     // Last: a place in a limit is taken only where the others would let the call go.
     gates: share ? [...gates, share] : gates,
+    plansAhead: share !== undefined,
     ...{ window, retryBaseMs, retryMaxMs, now, random, onClose },
   });
   return lane;

@@ -45,7 +45,9 @@ export function prepareLine(
       const idempotencyKey = idempotencyKeyOf(batchId, line);
       const weight = (physical.end - physical.start) * COPIES_OF_A_LINE + known.answerBytes(call);
       const index = line - firstLine;
-      const held = { line, index, request, call, idempotencyKey, weight, attempts, tries: attempts, readyAt: 0 };
+      // A body's text is cut from that of a whole block, which it keeps in memory: only vectors need it once more.
+      const kept = request.kind === 'vectors' ? request : checked.request;
+      const held = { line, index, request: kept, call, idempotencyKey, weight, attempts, tries: attempts, readyAt: 0 };
       return { kind: 'call', line: held };
     }
   }

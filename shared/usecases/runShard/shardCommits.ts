@@ -22,12 +22,15 @@ export type CommitSettings = {
 /** S3 and DynamoDB are tried again by their clients; this is for an outage of some seconds. */
 const COMMIT_TRIES = 3;
 const COMMIT_PAUSE_MS = 1_000;
-/** Live counts are told no more often: who looks at them does so every few seconds at most. */
+/**
+ * Live counts are told no more often: commits that follow each other faster would have an update of the batch's record
+ * each, which nobody looks at.
+ */
 const COUNTS_EVERY_MS = 2_000;
 
 /**
  * Results on their way into the shard's record: segment to S3 under a key that is never reused, then one conditional
- * update, then the batch's live counts. One commit at a time; results go on being collected meanwhile.
+ * update. One commit at a time; results go on being collected meanwhile. The batch's live counts follow soon after.
  */
 export class ShardCommits {
   readonly #deps: Pick<Ports, 'files' | 'shards' | 'batches' | 'clock' | 'ids' | 'log'>;
@@ -54,7 +57,7 @@ export class ShardCommits {
   #attemptsSaved = true;
   /** Committed, and not in the batch's live counts yet. */
   #uncounted = { completed: 0, failed: 0, inputTokens: 0, outputTokens: 0 };
-  #countedAt = Number.NEGATIVE_INFINITY;
+  #countsDueAt = Number.NEGATIVE_INFINITY;
   /** The batch's record takes no more failed lines. */
   #errorsFull = false;
 
@@ -140,7 +143,27 @@ export class ShardCommits {
   /** Commits all there is. */
   async flush(): Promise<void> {
     while (!this.lost && (this.#running !== undefined || this.#entries.length > 0)) await this.start();
-    await this.#addCounts();
+  }
+
+  /** When what was committed is to be told to the batch; far away where that was done. */
+  get countsDueAt(): number {
+    return this.#uncounted.completed + this.#uncounted.failed === 0 ? Number.POSITIVE_INFINITY : this.#countsDueAt;
+  }
+
+  /** Never rejects: they are live counts only, which Plan and Finalize set from the shards' records. */
+  async tellCounts(): Promise<void> {
+    const { batches, clock, log } = this.#deps;
+    const { completed, failed, ...usage } = this.#uncounted;
+    if (completed + failed === 0) return;
+    this.#uncounted = { completed: 0, failed: 0, inputTokens: 0, outputTokens: 0 };
+    this.#countsDueAt = clock.now() + COUNTS_EVERY_MS;
+    try {
+      // A batch whose models report no tokens has no usage, not one of zero.
+      const reported = usage.inputTokens + usage.outputTokens > 0 ? { usage } : {};
+      await batches.addCounts(this.#ref, { completed, failed, ...reported }, clock.now());
+    } catch (error) {
+      log.warn('counts not added', { batchId: this.#ref.batchId, error });
+    }
   }
 
   async #commit(): Promise<void> {
@@ -206,8 +229,8 @@ export class ShardCommits {
     uncounted.failed += failed;
     uncounted.inputTokens += usage.inputTokens;
     uncounted.outputTokens += usage.outputTokens;
-    const isTime = this.#deps.clock.now() >= this.#countedAt + COUNTS_EVERY_MS;
-    await Promise.all([isTime ? this.#addCounts() : undefined, this.#addErrors(entries)]);
+    const isTime = this.#deps.clock.now() >= this.#countsDueAt;
+    await Promise.all([isTime ? this.tellCounts() : undefined, this.#addErrors(entries)]);
   }
 
   /**
@@ -222,25 +245,6 @@ export class ShardCommits {
     this.#committingBytes = bytes;
     this.#bytes -= bytes;
     return this.#entries.splice(0, count);
-  }
-
-  async #addCounts(): Promise<void> {
-    const { batches, clock, log } = this.#deps;
-    const { completed, failed, ...usage } = this.#uncounted;
-    if (completed + failed === 0) return;
-    this.#uncounted = { completed: 0, failed: 0, inputTokens: 0, outputTokens: 0 };
-    this.#countedAt = clock.now();
-    try {
-      // A batch whose models report no tokens has no usage, not one of zero.
-      const reported = usage.inputTokens + usage.outputTokens > 0 ? { usage } : {};
-      await batches.addCounts(this.#ref, { completed, failed, ...reported }, clock.now());
-    } catch (error) {
-      // Live counts only: Plan and Finalize set them from the shards' records.
-      log.warn('counts not added', {
-        batchId: this.#ref.batchId,
-        error,
-      });
-    }
   }
 
   /** The record shows the first failed lines while the batch runs. Finalize sets the exact list. */

@@ -128,6 +128,7 @@ export class ShardTurn {
     } finally {
       this.#calls.callOff();
       this.#wake.close();
+      await this.#commits.tellCounts();
       await Promise.all([...this.#held.lanes.values()].map((lane) => lane.close({ goesOn })));
     }
     if (this.#commits.lost) return { kind: 'lost' };
@@ -159,6 +160,7 @@ export class ShardTurn {
       else if (late && !control.stopped) this.#calls.endTried();
       if (now >= control.callOffAt || remainingMs <= this.#plan.reserveMs) this.#calls.callOff();
       if (!this.#commits.busy && this.#commits.isDue(now)) this.#watch(this.#commits.start());
+      if (now >= this.#commits.countsDueAt) this.#watch(this.#commits.tellCounts());
       if (now >= control.dueAt) this.#watch(control.poll());
 
       if (this.#calls.inFlight === 0 && !this.#loading) {
@@ -179,6 +181,7 @@ export class ShardTurn {
     const { drainMs, reserveMs } = this.#plan;
     return Math.min(
       this.#commits.busy ? NEVER : this.#commits.dueAt,
+      this.#commits.countsDueAt,
       this.#control.dueAt,
       open ? Math.min(this.#held.nextSendAt(now), this.#control.deadline, now + remainingMs - drainMs) : NEVER,
       this.#calls.calledOff ? NEVER : Math.min(this.#control.callOffAt, now + remainingMs - reserveMs),
@@ -197,8 +200,8 @@ export class ShardTurn {
   }
 
   /**
-   * No line is read before there is a place for it: those that wait as objects are copied by the collector again and
-   * again. Where the models of the lines at hand have no place, others may be further on.
+   * Lines that wait as objects are copied by the collector again and again: so no more are read than there are places in
+   * flight. Where the models of the lines at hand have no place for them, those of others may be further on.
    */
   #wantsLine(now: number): boolean {
     if (this.#linesLeft === 0 || !this.#mayGoOn() || !this.#held.hasRoom) return false;
