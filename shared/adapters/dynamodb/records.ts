@@ -111,32 +111,56 @@ export type Range = {
   where: (e: Expression) => { keys: string; filter?: string };
   order?: 'asc' | 'desc';
   /** Goes on after this key, which need not exist. */
-  after?: Record<string, unknown>;
+  after?: Record<string, unknown> | undefined;
   /** Records read a page: not more than will be wanted, where that is known. */
   pageSize?: number;
 };
 
 /** Streams a Query, page by page (a page ends at 1 MB). On the table itself the read is consistent; indexes have none. */
 export async function* queryRecords({ client, tableName }: Table, range: Range): AsyncGenerator<StoredRecord> {
-  const e = new Expression();
-  const { keys, filter } = range.where(e);
   let from = range.after;
   do {
-    const page: QueryCommandOutput = await client.send(
-      new QueryCommand({
-        TableName: tableName,
-        ...(range.index === undefined ? { ConsistentRead: true } : { IndexName: range.index }),
-        KeyConditionExpression: keys,
-        ...(filter !== undefined && { FilterExpression: filter }),
-        ...e.attributes,
-        ScanIndexForward: range.order !== 'desc',
-        ...(range.pageSize !== undefined && { Limit: range.pageSize }),
-        ...(from !== undefined && { ExclusiveStartKey: from }),
-      }),
-    );
+    const page: QueryCommandOutput = await client.send(queryCommand(tableName, { ...range, after: from }));
     yield* page.Items ?? [];
     from = page.LastEvaluatedKey;
   } while (from !== undefined);
+}
+
+/**
+ * Where a Query goes on behind its first `count` records: the key of the last of them; undefined where there are no more.
+ * They are read, and paid for, as if they were answered; but they are only counted, neither sent nor parsed.
+ */
+export async function skipRecords(
+  { client, tableName }: Table,
+  range: Omit<Range, 'pageSize'>,
+  count: number,
+): Promise<StoredRecord | undefined> {
+  let from = range.after;
+  for (let left = count; left > 0; ) {
+    const page: QueryCommandOutput = await client.send(
+      queryCommand(tableName, { ...range, after: from, pageSize: left }, 'COUNT'),
+    );
+    from = page.LastEvaluatedKey;
+    if (from === undefined) return undefined;
+    left -= page.Count ?? 0;
+  }
+  return from;
+}
+
+function queryCommand(tableName: string, range: Range, select?: 'COUNT'): QueryCommand {
+  const e = new Expression();
+  const { keys, filter } = range.where(e);
+  return new QueryCommand({
+    TableName: tableName,
+    ...(range.index === undefined ? { ConsistentRead: true } : { IndexName: range.index }),
+    KeyConditionExpression: keys,
+    ...(filter !== undefined && { FilterExpression: filter }),
+    ...e.attributes,
+    ScanIndexForward: range.order !== 'desc',
+    ...(range.pageSize !== undefined && { Limit: range.pageSize }),
+    ...(range.after !== undefined && { ExclusiveStartKey: range.after }),
+    ...(select && { Select: select }),
+  });
 }
 
 /** Streams one of `parts` parts of an index from end to end, in no order. A page ends at 1 MB. */
