@@ -30,7 +30,6 @@ const EARLY_EXITS = new Set([
 const NO_SECRET: Record<string, string> = {
   'local/s3/actions/completeMultipartUpload.ts': 'checksums that the caller sent along',
   'local/s3/actions/listObjectsV2.ts': 'places in a listing',
-  'local/s3/payload.ts': 'checksums that the caller sent along',
   'local/secrets/server.ts': 'names of secrets',
   'shared/adapters/dynamodb/batchErrors.ts': 'marks of own writes',
   'shared/adapters/dynamodb/batchMoves.ts': 'marks of own writes',
