@@ -19,8 +19,13 @@ const DEATHS_OF_A_LINE = 3;
 
 /** Lines that a worker holds at once, and commits at once, after one death. */
 const FEW_LINES = 16;
-/** What such a worker may hold, in memory and in an open commit, when it dies; with a margin. */
-const SUSPECTS = 3 * FEW_LINES;
+/**
+ * What a usual worker may hold when it dies, with a margin: 500 results in an open commit, and four lines for each of 64
+ * places.
+ */
+const SUSPECTS = 1_000;
+/** What one that holds few lines may hold, in memory and in an open commit, when it dies; with a margin. */
+const SUSPECTS_OF_FEW = 3 * FEW_LINES;
 
 export type Caution = {
   /** Lines held at once, and results a commit; undefined: the usual numbers. */
@@ -31,20 +36,21 @@ export type Caution = {
   alone: boolean;
   /** The first unfinished line is given up. */
   giveUpFirst: boolean;
-  /** The worker ends its turn after so many lines: the next one runs as usual. */
+  /** The worker ends its turn after so many lines: the next one need not be as careful. */
   maxLines: number;
 };
 
 /** `deaths`: of workers before this one. */
 export function cautionAfter(deaths: number): Caution {
+  const few = deaths >= DEATHS_UNTIL_FEW;
   const alone = deaths >= DEATHS_UNTIL_ALONE;
   const giveUpFirst = deaths >= DEATHS_UNTIL_ALONE + DEATHS_OF_A_LINE;
   return {
-    linesAtOnce: alone ? 1 : deaths >= DEATHS_UNTIL_FEW ? FEW_LINES : undefined,
-    expectLargest: deaths >= DEATHS_UNTIL_FEW,
+    linesAtOnce: alone ? 1 : few ? FEW_LINES : undefined,
+    expectLargest: few,
     alone,
     giveUpFirst,
-    maxLines: giveUpFirst ? 1 : alone ? SUSPECTS : Number.POSITIVE_INFINITY,
+    maxLines: giveUpFirst ? 1 : alone ? SUSPECTS_OF_FEW : few ? SUSPECTS : Number.POSITIVE_INFINITY,
   };
 }
 

@@ -3,7 +3,7 @@ import { cautionAfter, deathsAfterCommit } from '../../shared/domain/workerDeath
 
 test('workers become more careful with each death, and blame a line only after three that ran it alone', () => {
   expect(cautionAfter(0)).toMatchObject({ linesAtOnce: undefined, expectLargest: false, alone: false });
-  expect(cautionAfter(1)).toMatchObject({ linesAtOnce: 16, expectLargest: true, alone: false });
+  expect(cautionAfter(1)).toMatchObject({ linesAtOnce: 16, expectLargest: true, alone: false, maxLines: 1_000 });
   for (const deaths of [2, 3, 4]) {
     expect(cautionAfter(deaths)).toMatchObject({ linesAtOnce: 1, alone: true, giveUpFirst: false, maxLines: 48 });
   }

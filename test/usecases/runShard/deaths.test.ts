@@ -162,6 +162,25 @@ describe('an answer that cannot even be looked at', () => {
 });
 
 describe('deaths that no line is to blame for', () => {
+  it('slow down the next worker for no more lines than the dead one can have died of', async () => {
+    const batch = await aRunningBatch(world, chatLines(1_300));
+    const peaks = new Map<number, number>();
+    const { deaths, failed, results } = await runToTheEnd(
+      batch,
+      ({ inFlight, turn }) => {
+        peaks.set(turn, Math.max(peaks.get(turn) ?? 0, inFlight));
+        return turn === 0 ? 'dies' : 'answered';
+      },
+      { worker: { inFlightStart: 40, inFlightMax: 40 } },
+    );
+    expect([deaths, failed, results.length]).toEqual([1, [], 1_300]);
+    expect([...peaks]).toEqual([
+      [0, 40],
+      [1, 16],
+      [2, 40],
+    ]);
+  });
+
   it('fail no line however many they are, where there is progress in between', async () => {
     const batch = await aRunningBatch(world, chatLines(120));
     let answered = 0;
