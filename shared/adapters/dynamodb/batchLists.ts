@@ -6,15 +6,7 @@ import { createdAtOf } from '../../domain/ids.ts';
 import type { BatchStore, ListQuery, MissingDue } from '../../ports.ts';
 import type { Table } from './client.ts';
 import { BATCH, dueKey, keys, refOfHead } from './keys.ts';
-import {
-  batchGetRecords,
-  parseRecord,
-  queryRecords,
-  StoredRecordInvalid,
-  scanIndex,
-  skipRecords,
-  updateRecord,
-} from './records.ts';
+import { batchGetRecords, parseRecord, queryRecords, StoredRecordInvalid, scanIndex, updateRecord } from './records.ts';
 import { parseHead } from './storedHead.ts';
 
 const ListedDetailSchema = BatchDetailSchema.pick({ batchId: true, description: true, metadata: true });
@@ -129,23 +121,20 @@ async function* listByTable(table: Table, query: ListQuery): AsyncGenerator<Batc
 async function* listByIndex(table: Table, query: ListQuery): AsyncGenerator<BatchHead> {
   const { projectId, skip = 0, status, after } = query;
   const { name, partitionKey, sortKey } = TABLE.listIndex;
-  const range: Parameters<typeof skipRecords>[1] = {
+  const entries = queryRecords(table, {
     index: name,
     where: (e) => ({
       keys: e.equals(partitionKey, keys.project(projectId)),
       ...(status && { filter: e.equals('status', status) }),
     }),
     order: query.order,
+    // A filter works after the limit, so a limit would only make more pages of it.
+    ...(!status && { skip, pageSize: query.take + 1 }),
     ...(after !== undefined && {
       after: { ...keys.head({ projectId, batchId: after }), [partitionKey]: keys.project(projectId), [sortKey]: after },
     }),
-  };
-  // A filter works after the limit: with one, what is skipped cannot be told from what is read beyond it.
-  const canCount = skip > 0 && !status;
-  const from = canCount ? await skipRecords(table, range, skip) : range.after;
-  if (canCount && from === undefined) return;
-  const entries = queryRecords(table, { ...range, after: from, ...(!status && { pageSize: query.take + 1 }) });
-  let toSkip = canCount ? 0 : skip;
+  });
+  let toSkip = status ? skip : 0;
   let page: string[] = [];
   const headsOfPage = async () => {
     const heads = await readHeads(table, projectId, page);

@@ -114,37 +114,28 @@ export type Range = {
   after?: Record<string, unknown> | undefined;
   /** Records read a page: not more than will be wanted, where that is known. */
   pageSize?: number;
+  /**
+   * Leaves out so many; not where there is a filter, which works after the limit. They are read, and paid for, as if they
+   * were answered; but they are only counted, neither sent nor parsed.
+   */
+  skip?: number;
 };
 
 /** Streams a Query, page by page (a page ends at 1 MB). On the table itself the read is consistent; indexes have none. */
 export async function* queryRecords({ client, tableName }: Table, range: Range): AsyncGenerator<StoredRecord> {
   let from = range.after;
+  for (let left = range.skip ?? 0; left > 0; ) {
+    const skipped = queryCommand(tableName, { ...range, after: from, pageSize: left }, 'COUNT');
+    const page: QueryCommandOutput = await client.send(skipped);
+    from = page.LastEvaluatedKey;
+    if (from === undefined) return;
+    left -= page.Count ?? 0;
+  }
   do {
     const page: QueryCommandOutput = await client.send(queryCommand(tableName, { ...range, after: from }));
     yield* page.Items ?? [];
     from = page.LastEvaluatedKey;
   } while (from !== undefined);
-}
-
-/**
- * Where a Query goes on behind its first `count` records: the key of the last of them; undefined where there are no more.
- * They are read, and paid for, as if they were answered; but they are only counted, neither sent nor parsed.
- */
-export async function skipRecords(
-  { client, tableName }: Table,
-  range: Omit<Range, 'pageSize'>,
-  count: number,
-): Promise<StoredRecord | undefined> {
-  let from = range.after;
-  for (let left = count; left > 0; ) {
-    const page: QueryCommandOutput = await client.send(
-      queryCommand(tableName, { ...range, after: from, pageSize: left }, 'COUNT'),
-    );
-    from = page.LastEvaluatedKey;
-    if (from === undefined) return undefined;
-    left -= page.Count ?? 0;
-  }
-  return from;
 }
 
 function queryCommand(tableName: string, range: Range, select?: 'COUNT'): QueryCommand {
