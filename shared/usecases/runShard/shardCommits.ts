@@ -229,8 +229,7 @@ export class ShardCommits {
     uncounted.failed += failed;
     uncounted.inputTokens += usage.inputTokens;
     uncounted.outputTokens += usage.outputTokens;
-    const isTime = this.#deps.clock.now() >= this.#countsDueAt;
-    await Promise.all([isTime ? this.tellCounts() : undefined, this.#addErrors(entries)]);
+    await this.#addErrors(entries);
   }
 
   /**

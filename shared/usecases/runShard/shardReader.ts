@@ -19,8 +19,6 @@ export class ShardReader {
   readonly #lines: LineReader;
   #current: Iterator<PhysicalLine> | undefined;
   #chunks: Uint8Array[] = [];
-  /** Of the chunks. */
-  #bytes = 0;
   #position: number;
   #atEnd = false;
 
@@ -47,7 +45,7 @@ export class ShardReader {
 
   /** The next piece is to be loaded, so that it is there when it is wanted. */
   get isLow(): boolean {
-    return !this.#atEnd && this.#bytes < LOW_BYTES;
+    return !this.#atEnd && this.#chunks.reduce((bytes, { length }) => bytes + length, 0) < LOW_BYTES;
   }
 
   /** The next line to run; undefined where a piece has to be loaded first, or at the end. */
@@ -60,8 +58,7 @@ export class ShardReader {
       }
       const chunk = this.#chunks.shift();
       this.#current = chunk && this.#lines.push(chunk);
-      if (!chunk) return undefined;
-      this.#bytes -= chunk.length;
+      if (!this.#current) return undefined;
     }
   }
 
@@ -78,11 +75,9 @@ export class ShardReader {
     if (bytes !== end - this.#position) throw new Error(`Read ${bytes} of ${end - this.#position} bytes of the input.`);
     this.#position = end;
     this.#chunks.push(...chunks);
-    this.#bytes += bytes;
     if (end < this.#range.end) return;
     // A shard's range ends with the text of its last line: the newline that follows makes the reader give it out.
     this.#chunks.push(NEWLINE);
-    this.#bytes += NEWLINE.length;
     this.#atEnd = true;
   }
 }
