@@ -7,7 +7,7 @@ import { alternately, type FigureGroup, median, ratioOf } from '../measured.ts';
 import { startBenchProcess } from '../processes/benchProcess.ts';
 import type { CopyAnswer, CopyQuestion } from '../processes/copy.ts';
 
-/** 1 GB of results of 2 KB, in shards and segments of the usual size. */
+/** 1 GB of results of 2 KB, in segments of the usual size and shards of four of them. */
 const SHARDS = 250;
 const LINES_A_SHARD = 2_000;
 const SEGMENTS_A_SHARD = 4;

@@ -1,4 +1,4 @@
-import { setCollectorForWorker } from '../../shared/lambda/collector.ts';
+import { tuneCollector } from '../../shared/lambda/collector.ts';
 import { filePorts } from '../../shared/lambda/deps/files.ts';
 import { machinePorts } from '../../shared/lambda/deps/machines.ts';
 import { systemPorts } from '../../shared/lambda/deps/system.ts';
@@ -8,7 +8,7 @@ import { stepHandler } from '../../shared/lambda/stepHandler.ts';
 import { finalizeBatch } from '../../shared/usecases/finalizeBatch.ts';
 
 // Like a worker it has a part of a core, and little is alive beside all that streams through it.
-setCollectorForWorker();
+tuneCollector();
 const environment = functionEnvironment('workflow/finalizeBatch');
 const deps = {
   ...systemPorts('finalizeBatch', environment.SETTINGS),

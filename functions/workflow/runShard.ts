@@ -1,4 +1,4 @@
-import { setCollectorForWorker } from '../../shared/lambda/collector.ts';
+import { tuneCollector } from '../../shared/lambda/collector.ts';
 import { filePorts } from '../../shared/lambda/deps/files.ts';
 import { providerPorts } from '../../shared/lambda/deps/providers.ts';
 import { systemPorts } from '../../shared/lambda/deps/system.ts';
@@ -8,7 +8,7 @@ import { readModels } from '../../shared/lambda/models.ts';
 import { stepHandler } from '../../shared/lambda/stepHandler.ts';
 import { runShard } from '../../shared/usecases/runShard.ts';
 
-setCollectorForWorker();
+tuneCollector();
 const environment = functionEnvironment('workflow/runShard');
 const models = readModels();
 const deps = {

@@ -9,7 +9,7 @@ import { setFlagsFromString } from 'node:v8';
  * several times a second: it may grow to twice what was alive. The bound of the heap holds as before, and the most that a
  * worker has been seen to take of its 512 MB, with answers of 10 MB, went from 350 to 375.
  */
-export function setCollectorForWorker(): void {
+export function tuneCollector(): void {
   setFlagsFromString('--no-parallel-scavenge');
   setFlagsFromString('--heap-growing-percent=100');
 }
