@@ -117,7 +117,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     },
     weather: { frozen: 0.1, slow: 0.3 },
     change: (spec) => justOne(spec, { count: 200, fates: { slow: 1 }, cancel: 'later', takesSnapshots: true }),
-    shownBy: 14,
+    shownBy: 42,
     caughtBy: /lacks a line that was shown before/,
   },
   {
