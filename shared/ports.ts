@@ -460,9 +460,9 @@ export type Workflow = {
 export type ModelCall = {
   endpoint: ModelEndpoint;
   /** The provider's own name of the model is already in the body. */
-  body: Record<string, unknown>;
-  /** The body as the client wrote it: what is sent. Absent where it was made here. */
-  json?: string | undefined;
+  readonly body: Record<string, unknown>;
+  /** The body as the client wrote it, text or its bytes: what is sent. Absent where it was made here. */
+  json?: string | Uint8Array | undefined;
   /** The same over all retries of a line, so that a provider that honours it bills once. */
   idempotencyKey: string;
   timeoutMs: number;

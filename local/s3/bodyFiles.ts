@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { closeSync, mkdirSync, openSync, readdirSync, readSync, rmSync, writeFileSync } from 'node:fs';
 import { type FileHandle, open, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { freeMemory } from '../../shared/domain/freeMemory.ts';
 
 /** A body that was taken in: a file, or so small that the index keeps its `content` itself. */
 export type Body = { bodyId: string; bytes: number; content?: Buffer };
@@ -60,7 +61,7 @@ export class BodyFiles {
       if (!file) file = await open(this.#path(bodyId), 'wx');
       const { bytesWritten } = await file.writev(batch);
       if (bytesWritten !== batchBytes) throw new Error(`Only ${bytesWritten} of ${batchBytes} bytes were written.`);
-      batch.forEach(free);
+      batch.forEach(freeMemory);
       batch = [];
       batchBytes = 0;
     };
@@ -171,14 +172,6 @@ export class BodyFiles {
         }
     return removed;
   }
-}
-
-/**
- * Frees a chunk's memory at once, where that is the chunk's alone, as node:http makes it for each that it reads: left to
- * the collector it would go through the heap for each 8 MB or so.
- */
-function free({ buffer, byteLength }: Uint8Array): void {
-  if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength) buffer.transfer(0);
 }
 
 /** Pieces that hold bytes of the range, with the part of each file (`from`…`to`) that does. */

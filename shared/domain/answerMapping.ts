@@ -1,7 +1,7 @@
 import type { Usage } from './batch.ts';
 import { expectedAnswer, vectorsAnswer } from './lineMapping.ts';
 import { isObject } from './lines/requestBodies.ts';
-import type { RequestLine } from './lines/requestLine.ts';
+import type { AskedLine } from './lines/requestLine.ts';
 import type { ModelEndpoint } from './modelEndpoints.ts';
 import type { ModelsFile } from './models.ts';
 
@@ -34,7 +34,7 @@ const MAX_RAW_BODY = 4_096;
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false });
 
-export function fromModelAnswer(request: RequestLine, models: ModelsFile, answer: Uint8Array): MappedAnswer {
+export function fromModelAnswer(request: AskedLine, models: ModelsFile, answer: Uint8Array): MappedAnswer {
   const read = readJson(answer);
   if (read === undefined || !isObject(read.value))
     return {
@@ -131,7 +131,7 @@ export function usageOf(answer: object): Usage | undefined {
   return { inputTokens, outputTokens: output ?? Math.max(0, (total ?? inputTokens) - inputTokens) };
 }
 
-function endpointOf(request: RequestLine): ModelEndpoint {
+function endpointOf(request: AskedLine): ModelEndpoint {
   if (request.kind === 'openai') return request.endpoint;
   return request.kind === 'agent' ? 'chat/completions' : 'embeddings';
 }

@@ -1,9 +1,10 @@
 import { elementTexts, memberTexts, withMember } from './lines/jsonText.ts';
 import type { AgentBody, VectorItem } from './lines/requestBodies.ts';
 import { parseObject } from './lines/requestBodies.ts';
-import type { RequestLine } from './lines/requestLine.ts';
+import type { AskedLine, RequestLine } from './lines/requestLine.ts';
+import { bodyWithModel, type WrittenCall } from './lines/writtenCall.ts';
 import type { ModelEndpoint } from './modelEndpoints.ts';
-import { type AgentEntry, findAgent, findModel, type ModelsFile } from './models.ts';
+import { type AgentEntry, findAgent, findModel, type ModelEntry, type ModelsFile } from './models.ts';
 
 /**
  * A request line → the model call that answers it. `answered`: nothing has to be asked. `model_not_found`: the models
@@ -17,9 +18,9 @@ export type LineCall =
       model: string;
       endpoint: ModelEndpoint;
       /** In OpenAI's dialect, with the provider's own name of the model inside. */
-      body: Record<string, unknown>;
+      readonly body: Record<string, unknown>;
       /** The line's own text of it, but for the model's name: what is sent. Absent where the body is made here. */
-      json?: string;
+      json?: string | Buffer;
     }
   | { kind: 'answered'; statusCode: 200; body: string }
   | { kind: 'model_not_found'; message: string };
@@ -43,6 +44,53 @@ export function toModelCall(request: RequestLine, models: ModelsFile): LineCall 
   }
 }
 
+/** The same of a line that was read by its text. `content`: the bytes of the line. */
+export function toWrittenCall(content: Buffer, written: WrittenCall, models: ModelsFile): LineCall {
+  const entry = servingModel(models, written.model, written.endpoint);
+  return entry
+    ? new CallAsWritten(entry, written, bodyWithModel(content, written, nameOf(entry)))
+    : missing(written.model);
+}
+
+class CallAsWritten {
+  readonly kind = 'call';
+  readonly provider: string;
+  readonly model: string;
+  readonly endpoint: ModelEndpoint;
+  readonly json: Buffer;
+
+  constructor({ provider }: ModelEntry, { model, endpoint }: WrittenCall, json: Buffer) {
+    this.provider = provider;
+    this.model = model;
+    this.endpoint = endpoint;
+    this.json = json;
+  }
+
+  /** Parsed anew each time that it is asked for, which few providers do. */
+  get body(): Record<string, unknown> {
+    // The body of a line that is good is an object.
+    return JSON.parse(this.json.toString()) as Record<string, unknown>;
+  }
+}
+
+const names = new WeakMap<ModelEntry, Buffer>();
+
+/** The provider's own name of the model, as JSON text. */
+function nameOf(entry: ModelEntry): Buffer {
+  const name = names.get(entry) ?? Buffer.from(JSON.stringify(entry.model));
+  names.set(entry, name);
+  return name;
+}
+
+function servingModel(models: ModelsFile, name: string, endpoint: ModelEndpoint): ModelEntry | undefined {
+  const entry = findModel(models, name);
+  return entry?.endpoints.includes(endpoint) ? entry : undefined;
+}
+
+function missing(model: string): LineCall {
+  return { kind: 'model_not_found', message: `The model ${JSON.stringify(model)} is no longer set up here.` };
+}
+
 /** The name of the model that answers the line; undefined where none is asked. */
 export function modelOfLine(request: RequestLine, models: ModelsFile): string | undefined {
   switch (request.kind) {
@@ -62,9 +110,8 @@ function call(
   body: Record<string, unknown>,
   bodyText?: string,
 ): LineCall {
-  const entry = findModel(models, name);
-  if (!entry?.endpoints.includes(endpoint))
-    return { kind: 'model_not_found', message: `The model ${JSON.stringify(name)} is no longer set up here.` };
+  const entry = servingModel(models, name, endpoint);
+  if (!entry) return missing(name);
   // `model` stays where the client had it; spread defines keys, so a "__proto__" in the body stays a key.
   return {
     kind: 'call',
@@ -152,7 +199,7 @@ export function vectorsAnswer(
 
 /** What the answer's reader has to know of the request. */
 export function expectedAnswer(
-  request: RequestLine,
+  request: AskedLine,
   models: ModelsFile,
 ): { kind: 'text' | 'json' } | Extract<RequestLine, { kind: 'vectors' }> | { kind: 'openai' } {
   switch (request.kind) {

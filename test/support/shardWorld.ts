@@ -125,7 +125,10 @@ export function testModels(provider: Record<string, unknown>): ModelsFile {
 }
 
 export function testSettings(worker: Partial<Settings['worker']> = {}): Settings {
-  return SettingsSchema.parse({ worker: { retryBaseMs: 1, retryMaxMs: 4, ...worker }, shards: { maxWorkers: 3 } });
+  return SettingsSchema.parse({
+    worker: { retryBaseMs: 1, retryMaxMs: 4, commitGapMs: 0, ...worker },
+    shards: { maxWorkers: 3 },
+  });
 }
 
 export type Harness = TurnDeps & { log: ReturnType<typeof recordedLog> };

@@ -9,26 +9,25 @@
 /** The text of a good line's `body`. */
 export function bodyAsWritten(line: string): string | undefined {
   let body: string | undefined;
-  eachMember(line, (name, value) => {
-    if (isNamed(line, name, 'body')) body = line.slice(value.start, value.end);
+  eachMember(line, 0, (nameStart, nameEnd, start, end) => {
+    if (nameAt(line, nameStart, nameEnd) === 'body') body = line.slice(start, end);
   });
   return body;
 }
 
-/** From a character to the one behind the last. */
-type Span = { start: number; end: number };
-
 /** The members of an object by name; of a name that comes twice, the last. */
 export function memberTexts(object: string): Map<string, string> {
   const texts = new Map<string, string>();
-  eachMember(object, (name, value) => texts.set(nameAt(object, name), object.slice(value.start, value.end)));
+  eachMember(object, 0, (nameStart, nameEnd, start, end) =>
+    texts.set(nameAt(object, nameStart, nameEnd), object.slice(start, end)),
+  );
   return texts;
 }
 
 /** The elements of an array. */
 export function elementTexts(array: string): string[] {
   const texts: string[] = [];
-  eachPart(array, ({ start, end }) => texts.push(array.slice(start, end)));
+  eachPart(array, 0, (start, end) => texts.push(array.slice(start, end)));
   return texts;
 }
 
@@ -36,31 +35,34 @@ export function elementTexts(array: string): string[] {
 export function withMember(object: string, name: string, value: string): string {
   let text = '';
   let copied = 0;
-  eachMember(object, (nameSpan, { start, end }) => {
-    if (!isNamed(object, nameSpan, name)) return;
+  eachMember(object, 0, (nameStart, nameEnd, start, end) => {
+    if (nameAt(object, nameStart, nameEnd) !== name) return;
     text += object.slice(copied, start) + value;
     copied = end;
   });
   return text + object.slice(copied);
 }
 
-/** `name` with its quotes. */
-function eachMember(object: string, visit: (name: Span, value: Span) => void): void {
-  eachPart(object, ({ start, end }) => {
-    const nameEnd = endOfString(object, start);
-    visit({ start, end: nameEnd }, trimmed(object, object.indexOf(':', nameEnd) + 1, end));
+/**
+ * The members of the first object from `from` on, by the places of their names (with quotes) and of their values; ends
+ * are exclusive. Any text that lies before and behind the object is left alone.
+ */
+export function eachMember(
+  json: string,
+  from: number,
+  visit: (nameStart: number, nameEnd: number, start: number, end: number) => void,
+): void {
+  eachPart(json, from, (start, end) => {
+    const nameEnd = endOfString(json, start);
+    visit(start, nameEnd, skipSpace(json, json.indexOf(':', nameEnd) + 1, end), end);
   });
 }
 
-/** A name in JSON is a string. */
-function nameAt(object: string, { start, end }: Span): string {
-  return JSON.parse(object.slice(start, end)) as string;
-}
-
-/** `name` needs no escapes; the text may have some all the same. */
-function isNamed(object: string, span: Span, name: string): boolean {
-  const written = object.slice(span.start + 1, span.end - 1);
-  return written === name || (written.includes('\\') && nameAt(object, span) === name);
+/** The string whose quotes are the first and the last character. */
+export function nameAt(json: string, start: number, end: number): string {
+  const written = json.slice(start + 1, end - 1);
+  // A string of JSON is a string.
+  return written.includes('\\') ? (JSON.parse(json.slice(start, end)) as string) : written;
 }
 
 const QUOTE = 0x22;
@@ -72,42 +74,47 @@ const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 
 /** What stands between the outermost brackets and their commas, without the space around it. */
-function eachPart(container: string, visit: (part: Span) => void): void {
+function eachPart(json: string, from: number, visit: (start: number, end: number) => void): void {
   let depth = 0;
-  let from = 0;
-  const end = (at: number) => {
-    const part = trimmed(container, from, at);
-    // An empty container has one part that holds nothing.
-    if (part.start < part.end) visit(part);
-  };
-  for (let at = 0; at < container.length; at++) {
-    const code = container.charCodeAt(at);
-    if (code === QUOTE) at = endOfString(container, at) - 1;
+  let partFrom = from;
+  for (let at = from; at < json.length; at++) {
+    const code = json.charCodeAt(at);
+    if (code === QUOTE) at = endOfString(json, at) - 1;
     else if (code === COMMA) {
       if (depth !== 1) continue;
-      end(at);
-      from = at + 1;
+      visitPart(json, partFrom, at, visit);
+      partFrom = at + 1;
     } else if (code === OPEN_BRACKET || code === OPEN_BRACE) {
-      if (++depth === 1) from = at + 1;
-    } else if ((code === CLOSE_BRACKET || code === CLOSE_BRACE) && --depth === 0) end(at);
+      if (++depth === 1) partFrom = at + 1;
+    } else if ((code === CLOSE_BRACKET || code === CLOSE_BRACE) && --depth === 0) {
+      visitPart(json, partFrom, at, visit);
+      return;
+    }
   }
+}
+
+/** An empty container has one part, which holds nothing. */
+function visitPart(json: string, from: number, to: number, visit: (start: number, end: number) => void): void {
+  const start = skipSpace(json, from, to);
+  let end = to;
+  while (end > start && isSpace(json.charCodeAt(end - 1))) end--;
+  if (start < end) visit(start, end);
 }
 
 /** The place after the closing quote. */
 function endOfString(json: string, quote: number): number {
-  for (let at = json.indexOf('"', quote + 1); ; at = json.indexOf('"', at + 1)) {
+  for (let at = json.indexOf('"', quote + 1); at !== -1; at = json.indexOf('"', at + 1)) {
     let backslashes = 0;
     while (json.charCodeAt(at - 1 - backslashes) === BACKSLASH) backslashes++;
     if (backslashes % 2 === 0) return at + 1;
   }
+  return json.length;
 }
 
-function trimmed(json: string, from: number, to: number): Span {
-  let start = from;
-  let end = to;
-  while (start < end && isSpace(json.charCodeAt(start))) start++;
-  while (end > start && isSpace(json.charCodeAt(end - 1))) end--;
-  return { start, end };
+function skipSpace(json: string, from: number, to: number): number {
+  let at = from;
+  while (at < to && isSpace(json.charCodeAt(at))) at++;
+  return at;
 }
 
 /** The four of JSON: space, tab, newline, carriage return. */

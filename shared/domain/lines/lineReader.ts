@@ -22,6 +22,8 @@ export type PhysicalLine = {
   content: Buffer | 'too_long';
   /** The content as text, where all of it is ASCII and the reader has it at hand. It keeps its block in memory. */
   ascii?: string | undefined;
+  /** The content with each byte as one character, where the reader has that at hand; it keeps its block in memory, too. */
+  latin1?: string | undefined;
 };
 
 export type LineReaderOptions = {
@@ -67,7 +69,7 @@ export class LineReader {
     return this.#position;
   }
 
-  /** The lines that end in this chunk, which must not be reused while they are used. */
+  /** The lines that end in this chunk, whose memory must not be used again while they are. */
   *push(bytes: Uint8Array): Generator<PhysicalLine, void, undefined> {
     for (const lines of this.pushBlocks(bytes)) for (const line of lines) yield line;
   }
@@ -143,12 +145,13 @@ export class LineReader {
 
   #hold(piece: Buffer): void {
     if (this.#tooLong) return;
-    this.#held.push(piece);
     this.#heldBytes += piece.length;
     if (this.#heldBytes > this.#maxHeldBytes) {
       this.#tooLong = true;
       this.#held = [];
     }
+    // The chunk's memory is not ours: whoever read it may use it again.
+    else this.#held.push(Buffer.from(piece));
   }
 
   /** The line whose last piece this is, ending before `end`; undefined where it is blank. */
@@ -197,6 +200,10 @@ class BlockLine implements PhysicalLine {
   get content(): Buffer {
     const { bytes, start } = this.#block;
     return bytes.subarray(this.start - start, this.end - start);
+  }
+
+  get latin1(): string {
+    return this.#latin1;
   }
 
   get ascii(): string | undefined {

@@ -21,6 +21,11 @@ export type RequestLine =
       body: Record<string, unknown>;
     } & AsWritten);
 
+/** What is kept of a request until it is answered: a body that goes on as it is, is not. */
+export type AskedLine =
+  | Exclude<RequestLine, { kind: 'openai' }>
+  | { kind: 'openai'; customId: string; endpoint: ModelEndpoint };
+
 /** The body's own text. Set where it is to go on. */
 type AsWritten = { bodyText?: string };
 

@@ -10,15 +10,23 @@ function resultId(batchId: string, customId: string | null, line: number): strin
   return customId === null ? `${batchId}_line-${line}` : `${batchId}_${customId}`;
 }
 
-/** `body` is JSON text and goes in untouched, but for raw newlines between tokens, which would break JSONL. */
-export function outputLine(
+/**
+ * In texts that follow each other, since to join them would copy the body. `body` is JSON text and goes in untouched, but
+ * for raw newlines between tokens, which would break JSONL.
+ */
+export function outputTexts(
   batchId: string,
   line: { line: number; customId: string },
   statusCode: number,
   body: string,
-): string {
+): string[] {
   const id = JSON.stringify(resultId(batchId, line.customId, line.line));
-  return `{"id":${id},"custom_id":${JSON.stringify(line.customId)},"response":{"status_code":${statusCode},"body":${oneLine(body)}}}`;
+  const head = `{"id":${id},"custom_id":${JSON.stringify(line.customId)},"response":{"status_code":${statusCode},"body":`;
+  return [head, oneLine(body), '}}'];
+}
+
+export function outputLine(...line: Parameters<typeof outputTexts>): string {
+  return outputTexts(...line).join('');
 }
 
 export type FailedLine = {

@@ -7,13 +7,16 @@ export type SegmentEntry = {
   file: 'o' | 'e';
   /** Its whole line in the segment. As bytes, which wait outside of V8's heap for what is committed with them. */
   bytes: Buffer;
-  /** What a failed line ended with: for the batch's record, since the segment has it in `bytes` alone. */
-  error?: { code: string; message: string };
 };
 
 /** `json`: the finished line of the output or errors file, without newline. */
 export function segmentEntry(line: number, file: 'o' | 'e', json: string): SegmentEntry {
-  return { line, file, bytes: Buffer.from(`${line} ${file} ${json}\n`) };
+  return { line, file, bytes: Buffer.from(segmentTexts(line, file, [json]).join('')) };
+}
+
+/** The same as texts that follow each other; so is `json`. */
+export function segmentTexts(line: number, file: 'o' | 'e', json: readonly string[]): string[] {
+  return [`${line} ${file} `, ...json, '\n'];
 }
 
 export function encodeSegment(entries: SegmentEntry[]): Buffer {

@@ -40,8 +40,9 @@ export class AnswerSizes {
   }
 }
 
-function inputsOf({ endpoint, body }: Call): number {
+function inputsOf(call: Call): number {
+  if (call.endpoint !== 'embeddings') return 1;
+  const { input } = call.body;
   // A list of numbers is one text, as tokens.
-  const many = endpoint === 'embeddings' && Array.isArray(body.input) && typeof body.input[0] !== 'number';
-  return many ? Math.max(1, (body.input as unknown[]).length) : 1;
+  return Array.isArray(input) && typeof input[0] !== 'number' ? Math.max(1, input.length) : 1;
 }

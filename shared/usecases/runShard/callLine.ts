@@ -1,15 +1,15 @@
 import { answerAsJson, fromModelAnswer } from '../../domain/answerMapping.ts';
 import type { Usage } from '../../domain/batch.ts';
 import type { LineCall } from '../../domain/lineMapping.ts';
-import type { RequestLine } from '../../domain/lines/requestLine.ts';
+import type { AskedLine } from '../../domain/lines/requestLine.ts';
 import type { ModelsFile } from '../../domain/models.ts';
 import { causeOfStatus, type FailureCause, failureMessage } from '../../domain/retry/failureCauses.ts';
-import type { ModelAnswer, Ports } from '../../ports.ts';
+import type { ModelAnswer, ModelCall, Ports } from '../../ports.ts';
 
 /** A line of the shard that wants a model. */
 export type CalledLine = {
   line: number;
-  request: RequestLine;
+  request: AskedLine;
   call: Extract<LineCall, { kind: 'call' }>;
   idempotencyKey: string;
 };
@@ -37,8 +37,7 @@ export function idempotencyKeyOf(batchId: string, line: number): string {
 
 /** One try of one line. Never throws for what a model or its server does. */
 export function callLine(deps: CallDeps, line: CalledLine, options: CallOptions): Promise<CallResult> {
-  const { provider, endpoint, body, json } = line.call;
-  const { idempotencyKey } = line;
+  const { provider } = line.call;
   const notCalled = (error: unknown): CallResult => {
     if (options.signal.aborted) return { kind: 'called_off' };
     // The provider itself failed: its key could not be read, or it has a fault. As good as not reached.
@@ -46,15 +45,38 @@ export function callLine(deps: CallDeps, line: CalledLine, options: CallOptions)
     return failed('network', { reason: 'the provider could not be called' });
   };
   try {
-    const { timeoutMs, maxAnswerBytes, signal } = options;
-    const call = { endpoint, body, json, idempotencyKey, timeoutMs, maxAnswerBytes, signal };
     // One promise, not three: most of a fast call's time here is what waits for what.
     return deps.providers
       .get(provider)
-      .call(call)
+      .call(new Try(line, options))
       .then((answer) => resultOf(deps, line, answer), notCalled);
   } catch (error) {
     return Promise.resolve(notCalled(error));
+  }
+}
+
+/** What its provider sees of a try. A body that goes on as it was written is parsed only for one that asks for it. */
+class Try implements ModelCall {
+  readonly endpoint: ModelCall['endpoint'];
+  readonly json: ModelCall['json'];
+  readonly idempotencyKey: string;
+  readonly timeoutMs: number;
+  readonly maxAnswerBytes: number;
+  readonly signal: AbortSignal;
+  readonly #line: CalledLine;
+
+  constructor(line: CalledLine, { timeoutMs, maxAnswerBytes, signal }: CallOptions) {
+    this.endpoint = line.call.endpoint;
+    this.json = line.call.json;
+    this.idempotencyKey = line.idempotencyKey;
+    this.timeoutMs = timeoutMs;
+    this.maxAnswerBytes = maxAnswerBytes;
+    this.signal = signal;
+    this.#line = line;
+  }
+
+  get body(): Record<string, unknown> {
+    return this.#line.call.body;
   }
 }
 

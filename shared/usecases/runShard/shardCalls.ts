@@ -8,7 +8,7 @@ import type { GatedCall } from './callGate.ts';
 import { type CallOptions, type CallResult, callLine, type LineFailure } from './callLine.ts';
 import type { HeldLine, HeldLines } from './heldLines.ts';
 import type { ModelLane } from './modelLane.ts';
-import { answeredEntry, failedCallEntry } from './prepareLine.ts';
+import { answeredResult, failedCallResult } from './prepareLine.ts';
 import type { ShardCommits } from './shardCommits.ts';
 
 /**
@@ -142,7 +142,7 @@ export class ShardCalls {
         this.#commits.addUsage(usage);
         this.#sizes.saw(line.call, body.length);
         this.#letGo(line);
-        this.#commits.add(answeredEntry(this.#batchId, line.line, line.request.customId, statusCode, body));
+        this.#commits.add(answeredResult(this.#batchId, line.line, line.request.customId, statusCode, body));
         return;
       }
       case 'failed':
@@ -195,7 +195,7 @@ export class ShardCalls {
 
   #finishFailed(line: HeldLine, failure: LineFailure): void {
     this.#letGo(line);
-    this.#commits.add(failedCallEntry(this.#batchId, line, failure));
+    this.#commits.add(failedCallResult(this.#batchId, line, failure));
   }
 }
 

@@ -1,5 +1,6 @@
 import { type BatchRef, MAX_BATCH_ERRORS, type Usage } from '../../domain/batch.ts';
-import { encodeSegment, type SegmentEntry } from '../../domain/lines/segment.ts';
+import { freeMemory } from '../../domain/freeMemory.ts';
+import { encodeSegment, type SegmentEntry, segmentTexts } from '../../domain/lines/segment.ts';
 import { objectKeys } from '../../domain/objectKeys.ts';
 import {
   isShardDone,
@@ -10,14 +11,21 @@ import {
   setBit,
 } from '../../domain/shard.ts';
 import type { Ports } from '../../ports.ts';
+import type { LineResult } from './prepareLine.ts';
+import { ResultMemory } from './resultMemory.ts';
 
 export type CommitSettings = {
   commitEverySeconds: number;
   commitLines: number;
+  commitGapMs: number;
   commitBytes: number;
   /** What the record says of dead workers from then on. */
   deathsAfterCommit(): number;
 };
+
+/** Lines of a commit for each of `commitLines`, where they come within `commitGapMs`: the most that a crash repeats. */
+const MOST_LINES_FACTOR = 5;
+type Entry = SegmentEntry & Pick<LineResult, 'error'>;
 
 /** S3 and DynamoDB are tried again by their clients; this is for an outage of some seconds. */
 const COMMIT_TRIES = 3;
@@ -41,11 +49,14 @@ export class ShardCommits {
   #commits: number;
   #done: Uint8Array;
   #segments: SegmentRef[];
-  #entries: SegmentEntry[] = [];
+  #entries: Entry[] = [];
+  #memory = new ResultMemory();
   #bytes = 0;
   #committingBytes = 0;
   #usage: Usage = { inputTokens: 0, outputTokens: 0 };
   #since: number;
+  /** When the newest commit began. */
+  #begunAt = Number.NEGATIVE_INFINITY;
   #running: Promise<void> | undefined;
 
   /** Another worker has the shard, or it is sealed. */
@@ -93,19 +104,23 @@ export class ShardCommits {
   get shardDone(): boolean {
     return isShardDone(this.#range, this.#done);
   }
-  /** When a commit falls due by time; far away where there is nothing to commit. */
+  /** When a commit falls due, by what there is now; far away where there is nothing to commit. */
   get dueAt(): number {
-    return this.#entries.length === 0
-      ? Number.POSITIVE_INFINITY
-      : this.#since + this.#settings.commitEverySeconds * 1000;
+    const { commitEverySeconds, commitLines, commitGapMs, commitBytes } = this.#settings;
+    const { length } = this.#entries;
+    if (length === 0) return Number.POSITIVE_INFINITY;
+    if (length >= MOST_LINES_FACTOR * commitLines || this.#bytes >= commitBytes) return Number.NEGATIVE_INFINITY;
+    const byTime = this.#since + commitEverySeconds * 1000;
+    return length >= commitLines ? Math.min(byTime, this.#begunAt + commitGapMs) : byTime;
   }
 
   /** The line is finished: its result waits for the next commit. */
-  add(entry: SegmentEntry): void {
+  add({ line, file, json, error }: LineResult): void {
     if (this.#entries.length === 0) this.#since = this.#deps.clock.now();
-    this.#entries.push(entry);
-    this.#bytes += entry.bytes.length;
-    this.attempts.delete(entry.line - this.#range.firstLine);
+    const bytes = this.#memory.write(segmentTexts(line, file, json));
+    this.#entries.push({ line, file, bytes, ...(error ? { error } : {}) });
+    this.#bytes += bytes.length;
+    this.attempts.delete(line - this.#range.firstLine);
   }
 
   setAttempts(index: number, attempts: number): void {
@@ -126,8 +141,7 @@ export class ShardCommits {
   }
 
   isDue(now: number): boolean {
-    const { commitLines, commitBytes } = this.#settings;
-    return this.#entries.length >= commitLines || this.#bytes >= commitBytes || now >= this.dueAt;
+    return now >= this.dueAt;
   }
 
   /** Starts a commit of what is there, unless one is under way. Rejects where it cannot be told whether it counts. */
@@ -167,14 +181,14 @@ export class ShardCommits {
   }
 
   async #commit(): Promise<void> {
-    const { shards, log } = this.#deps;
-    const entries = this.#takeEntries();
+    const { shards, clock, log } = this.#deps;
+    this.#begunAt = clock.now();
+    const { entries, body } = this.#takeSegment();
     const usage = this.#usage;
     this.#usage = { inputTokens: 0, outputTokens: 0 };
 
     this.#attemptsSaved = true;
 
-    const body = encodeSegment(entries);
     const lines = entries.map((entry) => entry.line);
     const done = this.#done.slice();
     for (const line of lines) setBit(done, line - this.#range.firstLine);
@@ -210,6 +224,7 @@ export class ShardCommits {
       return shards.commit(this.#ref.batchId, commit);
     });
     this.#committingBytes = 0;
+    freeMemory(body);
     if (outcome === 'lost') {
       this.lost = true;
       log.info('shard lost to another worker', {
@@ -236,18 +251,23 @@ export class ShardCommits {
    * The oldest results, `commitBytes` or one more line of them: answers of megabytes that came while a commit was under
    * way would else be in memory twice, all at once. The rest waits for the next commit.
    */
-  #takeEntries(): SegmentEntry[] {
+  #takeSegment(): { entries: readonly Omit<Entry, 'bytes'>[]; body: Buffer } {
     let count = 0;
     let bytes = 0;
     while (count < this.#entries.length && bytes < this.#settings.commitBytes)
       bytes += this.#entries[count++]?.bytes.length ?? 0;
     this.#committingBytes = bytes;
     this.#bytes -= bytes;
-    return this.#entries.splice(0, count);
+    const entries = this.#entries.splice(0, count);
+    const body = encodeSegment(entries);
+    // Those that stay behind lie in the same memory: then it is left to the collector.
+    if (this.#entries.length === 0) this.#memory.free();
+    else this.#memory = new ResultMemory();
+    return { entries, body };
   }
 
   /** The record shows the first failed lines while the batch runs. Finalize sets the exact list. */
-  async #addErrors(entries: SegmentEntry[]): Promise<void> {
+  async #addErrors(entries: readonly Omit<Entry, 'bytes'>[]): Promise<void> {
     if (this.#errorsFull) return;
     const errors = entries
       .flatMap(({ line, error }) => (error ? [{ ...error, line, param: null }] : []))

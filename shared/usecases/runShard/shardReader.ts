@@ -1,3 +1,4 @@
+import { freeMemory } from '../../domain/freeMemory.ts';
 import { LineReader, type PhysicalLine } from '../../domain/lines/lineReader.ts';
 import { isBitSet, type ShardRange } from '../../domain/shard.ts';
 import type { FileStore } from '../../ports.ts';
@@ -9,6 +10,11 @@ import type { FileStore } from '../../ports.ts';
 const PIECE_BYTES = 4 * 1024 * 1024;
 /** What is left when the next piece is asked for: enough for the time that it takes to come. */
 const LOW_BYTES = 1024 * 1024;
+/** A piece is handed to the line reader in chunks: the next is asked for while some of them are left. */
+const CHUNK_BYTES = 256 * 1024;
+
+/** `piece`: the memory that ends with this chunk. */
+type Chunk = { bytes: Uint8Array; piece?: Uint8Array };
 
 /** The lines of a shard that are still to be run, in order, a bounded piece of the file at a time. */
 export class ShardReader {
@@ -17,8 +23,8 @@ export class ShardReader {
   readonly #range: ShardRange;
   readonly #done: Uint8Array;
   readonly #lines: LineReader;
-  #current: Iterator<PhysicalLine> | undefined;
-  #chunks: Uint8Array[] = [];
+  #current: { lines: Iterator<PhysicalLine>; chunk: Chunk } | undefined;
+  readonly #chunks: Chunk[] = [];
   #position: number;
   #atEnd = false;
 
@@ -45,19 +51,23 @@ export class ShardReader {
 
   /** The next piece is to be loaded, so that it is there when it is wanted. */
   get isLow(): boolean {
-    return !this.#atEnd && this.#chunks.reduce((bytes, { length }) => bytes + length, 0) < LOW_BYTES;
+    return !this.#atEnd && this.#chunks.length * CHUNK_BYTES < LOW_BYTES;
   }
 
-  /** The next line to run; undefined where a piece has to be loaded first, or at the end. */
+  /**
+   * The next line to run; undefined where a piece has to be loaded first, or at the end. Its bytes are good until the one
+   * behind it is asked for.
+   */
   next(): PhysicalLine | undefined {
     for (;;) {
-      const read = this.#current?.next();
+      const read = this.#current?.lines.next();
       if (read && !read.done) {
         if (isBitSet(this.#done, read.value.line - this.#range.firstLine)) continue;
         return read.value;
       }
+      if (this.#current?.chunk.piece) freeMemory(this.#current.chunk.piece);
       const chunk = this.#chunks.shift();
-      this.#current = chunk && this.#lines.push(chunk);
+      this.#current = chunk && { lines: this.#lines.push(chunk.bytes), chunk };
       if (!this.#current) return undefined;
     }
   }
@@ -66,18 +76,26 @@ export class ShardReader {
   async load(): Promise<void> {
     const end = Math.min(this.#position + PIECE_BYTES, this.#range.end);
     const { key, etag } = this.#input;
-    const chunks: Uint8Array[] = [];
+    // In one run: a line that lies in two chunks takes several times as long as others. Not of the pool of small Buffers.
+    const piece = Buffer.allocUnsafeSlow(end - this.#position);
     let bytes = 0;
-    for await (const chunk of await this.#files.read(key, { start: this.#position, end, ifMatch: etag })) {
-      chunks.push(chunk);
-      bytes += chunk.length;
+    for await (const part of await this.#files.read(key, {
+      start: this.#position,
+      end,
+      ifMatch: etag,
+      passing: true,
+    })) {
+      piece.set(part, bytes);
+      bytes += part.length;
     }
-    if (bytes !== end - this.#position) throw new Error(`Read ${bytes} of ${end - this.#position} bytes of the input.`);
+    if (bytes !== piece.length) throw new Error(`Read ${bytes} of ${piece.length} bytes of the input.`);
     this.#position = end;
-    this.#chunks.push(...chunks);
+    for (let at = 0; at < bytes; at += CHUNK_BYTES) this.#chunks.push({ bytes: piece.subarray(at, at + CHUNK_BYTES) });
+    const last = this.#chunks.at(-1);
+    if (last) last.piece = piece;
     if (end < this.#range.end) return;
     // A shard's range ends with the text of its last line: the newline that follows makes the reader give it out.
-    this.#chunks.push(NEWLINE);
+    this.#chunks.push({ bytes: NEWLINE });
     this.#atEnd = true;
   }
 }

@@ -10,7 +10,7 @@ import { ControlWatch } from './controlWatch.ts';
 import { failRejected } from './failRejected.ts';
 import { HeldLines } from './heldLines.ts';
 import { type LaneDeps, openLane } from './openLane.ts';
-import { givenUpEntry, prepareLine } from './prepareLine.ts';
+import { givenUpResult, prepareLine } from './prepareLine.ts';
 import { ShardCalls } from './shardCalls.ts';
 import { ShardCommits } from './shardCommits.ts';
 import { ShardReader } from './shardReader.ts';
@@ -89,7 +89,7 @@ export class ShardTurn {
     this.#reader = new ShardReader(deps.files, input, range, record.done, limits.lineBytes);
     this.#commits = new ShardCommits(deps, head, range, record, {
       ...worker,
-      commitLines: Math.min(worker.commitLines, caution.linesAtOnce ?? worker.commitLines),
+      ...(caution.linesAtOnce === undefined ? {} : { commitLines: caution.linesAtOnce, commitGapMs: 0 }),
       deathsAfterCommit: () => deathsAfterCommit(caution, this.#linesLeft === 0),
     });
     const { inFlightMax, inFlightBytes } = worker;
@@ -221,13 +221,13 @@ export class ShardTurn {
     const attempts = this.#commits.attempts.get(physical.line - this.#context.range.firstLine) ?? 0;
     if (this.#giveUpFirst) {
       this.#giveUpFirst = false;
-      this.#commits.add(givenUpEntry(physical, this.#lineContext, Math.max(attempts, ATTEMPTS_OF_A_KILLER)));
+      this.#commits.add(givenUpResult(physical, this.#lineContext, Math.max(attempts, ATTEMPTS_OF_A_KILLER)));
       return;
     }
     const { answerBytes } = this.#calls;
     const prepared = prepareLine(physical, this.#lineContext, { attempts, answerBytes });
     if (prepared.kind === 'call') this.#held.hold(prepared.line);
-    else this.#commits.add(prepared.entry);
+    else this.#commits.add(prepared.result);
   }
 
   #failWhereAllAreRejected(): void {

@@ -1,11 +1,16 @@
 import assert from 'node:assert/strict';
 import { LINE_ERROR_CODES } from '../../../shared/domain/errors.ts';
 import { LineReader } from '../../../shared/domain/lines/lineReader.ts';
-import { decodeSegmentLine, encodeSegment, type SegmentEntry } from '../../../shared/domain/lines/segment.ts';
+import { decodeSegmentLine, encodeSegment, segmentEntry } from '../../../shared/domain/lines/segment.ts';
 import type { ModelProvider } from '../../../shared/ports.ts';
 import { createOpenAiProvider } from '../../../shared/providers/openai.ts';
 import { callLine } from '../../../shared/usecases/runShard/callLine.ts';
-import { answeredEntry, failedCallEntry, prepareLine } from '../../../shared/usecases/runShard/prepareLine.ts';
+import {
+  answeredResult,
+  failedCallResult,
+  type LineResult,
+  prepareLine,
+} from '../../../shared/usecases/runShard/prepareLine.ts';
 import { startWebServer } from '../../support/webServer.ts';
 import { member, parseJson } from '../json.ts';
 import type { Target } from '../run.ts';
@@ -59,12 +64,12 @@ async function check(input: Buffer): Promise<void> {
   assert.equal(complaint, undefined);
   if (result.kind === 'called_off') assert.fail('nobody called it off');
   const { customId } = line.request;
-  const entry: SegmentEntry =
+  const made: LineResult =
     result.kind === 'answered'
-      ? answeredEntry('batch_1', 1, customId, result.statusCode, result.body)
-      : failedCallEntry('batch_1', line, result.failure);
+      ? answeredResult('batch_1', 1, customId, result.statusCode, result.body)
+      : failedCallResult('batch_1', line, result.failure);
 
-  const segment = encodeSegment([entry]);
+  const segment = encodeSegment([segmentEntry(made.line, made.file, made.json.join(''))]);
   const reader = new LineReader({ maxLineBytes: 2 * segment.length });
   const lines = [...reader.push(segment), ...reader.end()];
   const content = lines[0]?.content;
@@ -76,8 +81,8 @@ async function check(input: Buffer): Promise<void> {
   assert(!/[\r\n]/.test(text), 'a result has a raw newline');
   JSON.parse(text);
 
-  if (entry.file === 'e') {
-    assert((LINE_ERROR_CODES as readonly string[]).includes(entry.error?.code ?? ''), `code ${entry.error?.code}`);
+  if (made.file === 'e') {
+    assert((LINE_ERROR_CODES as readonly string[]).includes(made.error?.code ?? ''), `code ${made.error?.code}`);
     return;
   }
   const head = `{"id":"batch_1_a","custom_id":"a","response":{"status_code":${status},"body":`;

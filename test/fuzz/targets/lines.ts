@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { VALIDATION_CODES } from '../../../shared/domain/errors.ts';
 import { LineReader, type PhysicalLine } from '../../../shared/domain/lines/lineReader.ts';
-import { decodeSegmentLine } from '../../../shared/domain/lines/segment.ts';
+import { checkLine } from '../../../shared/domain/lines/requestLine.ts';
 import { prepareLine } from '../../../shared/usecases/runShard/prepareLine.ts';
 import { canonical, member, type Node, parseJson } from '../json.ts';
 import type { Target } from '../run.ts';
@@ -59,32 +59,36 @@ function expectedBody(body: Node): Node {
   return { ...body, members: new Map([...body.members, ['model', parseJson(name)]]) };
 }
 
-function checkLine(physical: PhysicalLine): void {
+function checkPrepared(physical: PhysicalLine): void {
   const { content } = physical;
   const text = content === 'too_long' ? undefined : content.toString('utf8');
   const codes: string[] = [];
   for (const type of ['COMPLETIONS', 'EMBEDDINGS'] as const) {
     const context = { type, models, maxLineBytes: MAX_LINE_BYTES, batchId: 'batch_1', firstLine: 1 };
+    const checked = checkLine(physical, context);
+    if (!checked.ok) {
+      // Validate leaves the line out: no worker gets to see it.
+      const code = checked.problems[0]?.code ?? '';
+      codes.push(code);
+      assert((VALIDATION_CODES as readonly string[]).includes(code), `code ${code}`);
+      continue;
+    }
     const prepared = prepareLine(physical, context, { attempts: 0, answerBytes: () => 0 });
     if (prepared.kind === 'result') {
-      const { entry } = prepared;
-      const written = entry.bytes.toString('utf8', 0, entry.bytes.length - 1);
-      assert(!/[\r\n]/.test(written), 'a result has a raw newline');
-      const json = Buffer.from(decodeSegmentLine(Buffer.from(written)).json).toString();
+      const { file, json: texts } = prepared.result;
+      const json = texts.join('');
+      assert(!/[\r\n]/.test(json), 'a result has a raw newline');
       const result = parseJson(json);
       JSON.parse(json);
-      assert.equal(member(result, 'custom_id')?.kind === 'string' || entry.file === 'e', true);
-      if (entry.file === 'o') checkVectors(result, text ?? '');
-      else {
-        codes.push(entry.error?.code ?? '');
-        assert((VALIDATION_CODES as readonly string[]).includes(entry.error?.code ?? ''), `code ${entry.error?.code}`);
-      }
+      assert.equal(member(result, 'custom_id')?.kind, 'string');
+      assert.equal(file, 'o');
+      checkVectors(result, text ?? '');
       continue;
     }
     const { request, call } = prepared.line;
     const written = parseJson(text ?? '');
     assert.equal(JSON.stringify(request.customId), canonical(member(written, 'custom_id') ?? written));
-    const sent = call.json ?? JSON.stringify(call.body);
+    const sent = String(call.json ?? JSON.stringify(call.body));
     JSON.parse(sent);
     const body = member(written, 'body');
     if (!body) assert.fail('a line without a body is a call');
@@ -137,6 +141,11 @@ export const lines: Target = {
     const found = read(input, [input.length]);
     const pieces = input.length < 20_000 ? [[1], [3, 7, 64], [1_000, 1]] : [[65_537, 1]];
     for (const sizes of pieces) assert.deepEqual(seen(read(input, sizes)), seen(found), 'other pieces, other lines');
-    for (const physical of found) checkLine(physical);
+    for (const { line, start, end, terminated, content } of found) {
+      const physical = { line, start, end, terminated, content };
+      checkPrepared(physical);
+      // The same where its text is at hand, by which most lines are read.
+      if (content !== 'too_long') checkPrepared({ ...physical, latin1: content.toString('latin1') });
+    }
   },
 };
