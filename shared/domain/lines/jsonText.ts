@@ -9,8 +9,10 @@
 /** The text of a good line's `body`. */
 export function bodyAsWritten(line: string): string | undefined {
   let body: string | undefined;
-  eachMember(line, 0, (nameStart, nameEnd, start, end) => {
-    if (nameAt(line, nameStart, nameEnd) === 'body') body = line.slice(start, end);
+  eachMember(line, skipSpace(line, 0), (nameStart, nameEnd, start) => {
+    const end = endOfValue(line, start);
+    if (isNamed(line, nameStart, nameEnd, 'body')) body = line.slice(start, end);
+    return end;
   });
   return body;
 }
@@ -18,16 +20,23 @@ export function bodyAsWritten(line: string): string | undefined {
 /** The members of an object by name; of a name that comes twice, the last. */
 export function memberTexts(object: string): Map<string, string> {
   const texts = new Map<string, string>();
-  eachMember(object, 0, (nameStart, nameEnd, start, end) =>
-    texts.set(nameAt(object, nameStart, nameEnd), object.slice(start, end)),
-  );
+  eachMember(object, skipSpace(object, 0), (nameStart, nameEnd, start) => {
+    const end = endOfValue(object, start);
+    texts.set(stringAt(object, nameStart, nameEnd), object.slice(start, end));
+    return end;
+  });
   return texts;
 }
 
 /** The elements of an array. */
 export function elementTexts(array: string): string[] {
   const texts: string[] = [];
-  eachPart(array, 0, (start, end) => texts.push(array.slice(start, end)));
+  let at = skipSpace(array, skipSpace(array, 0) + 1);
+  while (at < array.length && array.charCodeAt(at) !== CLOSE_BRACKET) {
+    const end = endOfValue(array, at);
+    texts.push(array.slice(at, end));
+    at = behindComma(array, end);
+  }
   return texts;
 }
 
@@ -35,34 +44,66 @@ export function elementTexts(array: string): string[] {
 export function withMember(object: string, name: string, value: string): string {
   let text = '';
   let copied = 0;
-  eachMember(object, 0, (nameStart, nameEnd, start, end) => {
-    if (nameAt(object, nameStart, nameEnd) !== name) return;
+  eachMember(object, skipSpace(object, 0), (nameStart, nameEnd, start) => {
+    const end = endOfValue(object, start);
+    if (!isNamed(object, nameStart, nameEnd, name)) return end;
     text += object.slice(copied, start) + value;
     copied = end;
+    return end;
   });
   return text + object.slice(copied);
 }
 
 /**
- * The members of the first object from `from` on, by the places of their names (with quotes) and of their values; ends
- * are exclusive. Any text that lies before and behind the object is left alone.
+ * Goes through the members of the object that starts at `object`; answers the place behind it. `visit` is told where a
+ * name and its quotes are and where the value starts, and answers the place behind the value.
  */
 export function eachMember(
   json: string,
-  from: number,
-  visit: (nameStart: number, nameEnd: number, start: number, end: number) => void,
-): void {
-  eachPart(json, from, (start, end) => {
-    const nameEnd = endOfString(json, start);
-    visit(start, nameEnd, skipSpace(json, json.indexOf(':', nameEnd) + 1, end), end);
-  });
+  object: number,
+  visit: (nameStart: number, nameEnd: number, start: number) => number,
+): number {
+  let at = skipSpace(json, object + 1);
+  while (json.charCodeAt(at) === QUOTE) {
+    const nameEnd = endOfString(json, at);
+    const colon = skipSpace(json, nameEnd);
+    at = behindComma(json, visit(at, nameEnd, skipSpace(json, colon + 1)));
+  }
+  return at + 1;
 }
 
-/** The string whose quotes are the first and the last character. */
-export function nameAt(json: string, start: number, end: number): string {
-  const written = json.slice(start + 1, end - 1);
-  // A string of JSON is a string.
-  return written.includes('\\') ? (JSON.parse(json.slice(start, end)) as string) : written;
+/** The place behind the value that starts there. */
+export function endOfValue(json: string, start: number): number {
+  const first = json.charCodeAt(start);
+  if (first === QUOTE) return endOfString(json, start);
+  let at = start;
+  if (first !== OPEN_BRACE && first !== OPEN_BRACKET) {
+    while (at < json.length && !endsScalar(json.charCodeAt(at))) at++;
+    return at;
+  }
+  for (let depth = 0; at < json.length; at++) {
+    const code = json.charCodeAt(at);
+    if (code === QUOTE) at = endOfString(json, at) - 1;
+    else if (code === OPEN_BRACE || code === OPEN_BRACKET) depth++;
+    else if ((code === CLOSE_BRACE || code === CLOSE_BRACKET) && --depth === 0) return at + 1;
+  }
+  return at;
+}
+
+/** `name` needs no escapes; the string there may have some all the same. */
+function isNamed(json: string, start: number, end: number, name: string): boolean {
+  if (end - start === name.length + 2 && json.startsWith(name, start + 1)) return true;
+  return hasEscapes(json, start, end) && stringAt(json, start, end) === name;
+}
+
+export function hasEscapes(json: string, start: number, end: number): boolean {
+  for (let at = start; at < end; at++) if (json.charCodeAt(at) === BACKSLASH) return true;
+  return false;
+}
+
+/** What stands there is a string of JSON, with its quotes. */
+function stringAt(json: string, start: number, end: number): string {
+  return JSON.parse(json.slice(start, end)) as string;
 }
 
 const QUOTE = 0x22;
@@ -73,37 +114,18 @@ const CLOSE_BRACKET = 0x5d;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 
-/** What stands between the outermost brackets and their commas, without the space around it. */
-function eachPart(json: string, from: number, visit: (start: number, end: number) => void): void {
-  let depth = 0;
-  let partFrom = from;
-  for (let at = from; at < json.length; at++) {
-    const code = json.charCodeAt(at);
-    if (code === QUOTE) at = endOfString(json, at) - 1;
-    else if (code === COMMA) {
-      if (depth !== 1) continue;
-      visitPart(json, partFrom, at, visit);
-      partFrom = at + 1;
-    } else if (code === OPEN_BRACKET || code === OPEN_BRACE) {
-      if (++depth === 1) partFrom = at + 1;
-    } else if ((code === CLOSE_BRACKET || code === CLOSE_BRACE) && --depth === 0) {
-      visitPart(json, partFrom, at, visit);
-      return;
-    }
-  }
-}
+/** Of longer strings the end is searched, which takes a call; of shorter ones each character is looked at. */
+const SHORT_STRING = 24;
 
-/** An empty container has one part, which holds nothing. */
-function visitPart(json: string, from: number, to: number, visit: (start: number, end: number) => void): void {
-  const start = skipSpace(json, from, to);
-  let end = to;
-  while (end > start && isSpace(json.charCodeAt(end - 1))) end--;
-  if (start < end) visit(start, end);
-}
-
-/** The place after the closing quote. */
+/** The place behind the closing quote. */
 function endOfString(json: string, quote: number): number {
-  for (let at = json.indexOf('"', quote + 1); at !== -1; at = json.indexOf('"', at + 1)) {
+  let at = quote + 1;
+  for (const short = at + SHORT_STRING; at < short; at++) {
+    const code = json.charCodeAt(at);
+    if (code === QUOTE) return at + 1;
+    if (code === BACKSLASH) at++;
+  }
+  for (at = json.indexOf('"', at); at !== -1; at = json.indexOf('"', at + 1)) {
     let backslashes = 0;
     while (json.charCodeAt(at - 1 - backslashes) === BACKSLASH) backslashes++;
     if (backslashes % 2 === 0) return at + 1;
@@ -111,9 +133,19 @@ function endOfString(json: string, quote: number): number {
   return json.length;
 }
 
-function skipSpace(json: string, from: number, to: number): number {
+/** Behind what is between two members or elements; at the bracket, where there is no more. */
+function behindComma(json: string, end: number): number {
+  const at = skipSpace(json, end);
+  return json.charCodeAt(at) === COMMA ? skipSpace(json, at + 1) : at;
+}
+
+function endsScalar(code: number): boolean {
+  return code === COMMA || code === CLOSE_BRACE || code === CLOSE_BRACKET || isSpace(code);
+}
+
+function skipSpace(json: string, from: number): number {
   let at = from;
-  while (at < to && isSpace(json.charCodeAt(at))) at++;
+  while (isSpace(json.charCodeAt(at))) at++;
   return at;
 }
 

@@ -1,5 +1,5 @@
 import { MODEL_ENDPOINTS, type ModelEndpoint } from '../modelEndpoints.ts';
-import { eachMember, nameAt } from './jsonText.ts';
+import { eachMember, endOfValue, hasEscapes } from './jsonText.ts';
 
 /**
  * What a worker has to know of a line for one of OpenAI's endpoints. The rest goes on as it is, byte for byte.
@@ -16,39 +16,50 @@ const BY_TEXT = MODEL_ENDPOINTS.filter((endpoint) => endpoint !== 'embeddings').
 );
 
 /**
- * Reads a line that Validate has found good by its text alone, in a fifth of the time that parsing and checking it takes:
+ * Reads a line that Validate has found good by its text alone, in a third of the time that parsing and checking it takes:
  * the file is the very same, its ETag says so. Undefined where the line has to be read as a whole. `latin1`: the line's
  * bytes, each as one character; all that JSON goes by is ASCII.
  */
 export function readWrittenCall(content: Buffer, latin1: string): WrittenCall | undefined {
   let id: Span | undefined;
-  let url = '';
+  let endpoint: ModelEndpoint | undefined;
   let body: Span | undefined;
-  eachMember(latin1, 0, (nameStart, nameEnd, start, end) => {
-    switch (nameAt(latin1, nameStart, nameEnd)) {
-      case 'custom_id':
-        id = { start, end };
-        break;
-      case 'url':
-        url = latin1.slice(start, end);
-        break;
-      case 'body':
-        body = { start, end };
+  let models: Span[] = [];
+  /** A name with escapes may be any of those that are asked for. */
+  let isPlain = true;
+  const inBody = (nameStart: number, nameEnd: number, start: number): number => {
+    const end = endOfValue(latin1, start);
+    if (latin1.startsWith('"model"', nameStart)) models.push({ start, end });
+    else isPlain &&= !hasEscapes(latin1, nameStart, nameEnd);
+    return end;
+  };
+  eachMember(latin1, latin1.indexOf('{'), (nameStart, nameEnd, start) => {
+    if (latin1.startsWith('"body"', nameStart)) {
+      models = [];
+      body = { start, end: eachMember(latin1, start, inBody) };
+      return body.end;
     }
+    const end = endOfValue(latin1, start);
+    if (latin1.startsWith('"custom_id"', nameStart)) id = { start, end };
+    else if (latin1.startsWith('"url"', nameStart)) endpoint = endpointAt(latin1, start, end);
+    else isPlain &&= !hasEscapes(latin1, nameStart, nameEnd);
+    return end;
   });
-  const endpoint = BY_TEXT.find(([, written]) => written === url)?.[0];
-  if (endpoint === undefined || id === undefined || body === undefined) return undefined;
-  const models: Span[] = [];
-  eachMember(latin1, body.start, (nameStart, nameEnd, start, end) => {
-    if (nameAt(latin1, nameStart, nameEnd) === 'model') models.push({ start, end });
-  });
-  const last = models.at(-1);
-  if (last === undefined) return undefined;
-  return { customId: textAt(content, id), endpoint, model: textAt(content, last), body, models };
+  const model = models.at(-1);
+  if (!isPlain || id === undefined || endpoint === undefined || body === undefined || model === undefined)
+    return undefined;
+  return { customId: stringAt(content, id), endpoint, model: stringAt(content, model), body, models };
 }
 
-/** Of a line that is good both are strings. */
-function textAt(content: Buffer, { start, end }: Span): string {
+/** An endpoint that is written with escapes is not found. */
+function endpointAt(latin1: string, start: number, end: number): ModelEndpoint | undefined {
+  for (const [endpoint, written] of BY_TEXT)
+    if (end - start === written.length && latin1.startsWith(written, start)) return endpoint;
+  return undefined;
+}
+
+/** Of a line that is good both are strings. Made anew: a piece of the line's text would keep its whole block in memory. */
+function stringAt(content: Buffer, { start, end }: Span): string {
   return JSON.parse(content.toString('utf8', start, end)) as string;
 }
 
