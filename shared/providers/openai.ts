@@ -1,7 +1,8 @@
-import { type Dispatcher, errors, Pool } from 'undici';
+import { Client, type Dispatcher, errors } from 'undici';
 import { parseRetryAfter } from '../domain/retryAfter.ts';
 import type { ModelAnswer, ModelCall, ModelProvider } from '../ports.ts';
 import { type AbortListener, listenTo, unlisten } from './abortListeners.ts';
+import { Connections } from './connections.ts';
 
 /** Beyond it the server is not there; the call's own timeout may be minutes. */
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -27,20 +28,21 @@ export type OpenAiOptions = {
  */
 export function createOpenAiProvider({ baseUrl, apiKey, maxSockets, now = Date.now }: OpenAiOptions): ModelProvider {
   const base = new URL(baseUrl.endsWith('/') ? baseUrl : `${baseUrl}/`);
-  const pool = new Pool(base.origin, {
-    connections: maxSockets,
-    pipelining: 1,
-    // Over HTTP/2 one connection would carry everything, and `connections` would bound nothing.
-    allowH2: false,
-    connectTimeout: CONNECT_TIMEOUT_MS,
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    // The call's own timer covers head and body, and a body that dribbles too.
-    headersTimeout: 0,
-    bodyTimeout: 0,
-  });
+  const connect = () =>
+    new Client(base.origin, {
+      pipelining: 1,
+      // Over HTTP/2 one connection would carry everything, and `maxSockets` would bound nothing.
+      allowH2: false,
+      connectTimeout: CONNECT_TIMEOUT_MS,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      // The call's own timer covers head and body, and a body that dribbles too.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+    });
+  const connections = new Connections(maxSockets, connect);
 
   const post = (call: ModelCall, key: string | undefined, timeoutMs: number): Promise<ModelAnswer> =>
-    exchange(pool, `${base.pathname}${call.endpoint}${base.search}`, { call, key, timeoutMs, now });
+    exchange(connections, `${base.pathname}${call.endpoint}${base.search}`, { call, key, timeoutMs, now });
 
   const postWithKey = async (call: ModelCall, keyOf: NonNullable<typeof apiKey>): Promise<ModelAnswer> => {
     call.signal?.throwIfAborted();
@@ -58,7 +60,7 @@ export function createOpenAiProvider({ baseUrl, apiKey, maxSockets, now = Date.n
 
   return {
     call: (call) => (apiKey ? postWithKey(call, apiKey) : post(call, undefined, call.timeoutMs)),
-    close: () => pool.destroy(),
+    close: () => connections.destroy(),
   };
 }
 
@@ -82,20 +84,21 @@ async function settledWithin<T>(
   }
 }
 
+/** `ended`: undici is through with it, which may be later than we are. */
+type Outcome = { resolve(answer: ModelAnswer): void; reject(reason: unknown): void; ended(): void };
 type Asked = { call: ModelCall; key: string | undefined; timeoutMs: number; now: () => number };
 
 /** One request and its answer; rejects only with the reason of the caller's signal. */
-function exchange(pool: Pool, path: string, asked: Asked): Promise<ModelAnswer> {
+function exchange(connections: Connections, path: string, asked: Asked): Promise<ModelAnswer> {
   const { call, key } = asked;
   return new Promise((resolve, reject) => {
     call.signal?.throwIfAborted();
     // Before anything is waited for: a body that cannot be written leaves no timer behind.
     const body = call.json ?? JSON.stringify(call.body);
-    // Not `pool.request`: its stream, its signal and its promises took as long as all the rest of a call.
-    pool.dispatch(
-      { method: 'POST', path, headers: requestHeaders(call, key), body },
-      new Exchange(asked, resolve, reject),
-    );
+    const connection = connections.take();
+    const exchange = new Exchange(asked, { resolve, reject, ended: () => connections.giveBack(connection) });
+    // Not `request`: its stream, its signal and its promises took as long as all the rest of a call.
+    connection.client.dispatch({ method: 'POST', path, headers: requestHeaders(call, key), body }, exchange);
   });
 }
 
@@ -103,8 +106,7 @@ function exchange(pool: Pool, path: string, asked: Asked): Promise<ModelAnswer> 
 class Exchange implements Dispatcher.DispatchHandler, AbortListener {
   readonly #call: ModelCall;
   readonly #now: () => number;
-  readonly #resolve: (answer: ModelAnswer) => void;
-  readonly #reject: (reason: unknown) => void;
+  readonly #outcome: Outcome;
   readonly #timer: NodeJS.Timeout;
   #isOver = false;
   #controller: Dispatcher.DispatchController | undefined;
@@ -114,11 +116,10 @@ class Exchange implements Dispatcher.DispatchHandler, AbortListener {
   readonly #chunks: Uint8Array[] = [];
   place = 0;
 
-  constructor(asked: Asked, resolve: (answer: ModelAnswer) => void, reject: (reason: unknown) => void) {
+  constructor(asked: Asked, outcome: Outcome) {
     this.#call = asked.call;
     this.#now = asked.now;
-    this.#resolve = resolve;
-    this.#reject = reject;
+    this.#outcome = outcome;
     this.#timer = setTimeout(onTimeout, asked.timeoutMs, this);
     listenTo(this.#call.signal, this);
   }
@@ -126,12 +127,12 @@ class Exchange implements Dispatcher.DispatchHandler, AbortListener {
   /** Ends the wait at once, also before there is a connection; what undici tells of it afterwards is expected. */
   giveUp(answer: ModelAnswer): void {
     if (this.#finish()) this.#controller?.abort(OVER);
-    this.#resolve(answer);
+    this.#outcome.resolve(answer);
   }
 
   onAbort(reason: unknown): void {
     if (this.#finish()) this.#controller?.abort(OVER);
-    this.#reject(reason);
+    this.#outcome.reject(reason);
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -156,15 +157,17 @@ class Exchange implements Dispatcher.DispatchHandler, AbortListener {
   }
 
   onResponseEnd(): void {
+    this.#outcome.ended();
     if (!this.#finish()) return;
     const [first] = this.#chunks;
     const body = this.#chunks.length === 1 && first ? first : Buffer.concat(this.#chunks, this.#bytes);
     const retry = this.#retryAfterMs === undefined ? {} : { retryAfterMs: this.#retryAfterMs };
-    this.#resolve({ kind: 'answered', status: this.#status, body, ...retry });
+    this.#outcome.resolve({ kind: 'answered', status: this.#status, body, ...retry });
   }
 
   onResponseError(_: unknown, error: Error): void {
-    if (this.#finish()) this.#resolve({ kind: 'network', reason: networkReason(error) });
+    this.#outcome.ended();
+    if (this.#finish()) this.#outcome.resolve({ kind: 'network', reason: networkReason(error) });
   }
 
   #finish(): boolean {
