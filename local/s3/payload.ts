@@ -7,7 +7,7 @@ import {
   checksumHeader,
   createDigest,
 } from './checksums.ts';
-import { createContentHash } from './etag.ts';
+import { createEtag } from './etag.ts';
 import { S3Error } from './s3Error.ts';
 import { headerOf, type S3Request } from './s3Request.ts';
 
@@ -30,7 +30,8 @@ export async function openPayload(request: S3Request): Promise<Payload> {
   const length = readLength(request, mode.kind === 'chunked');
   const contentMd5 = readContentMd5(request);
   const wanted = readChecksum(request);
-  const content = createContentHash();
+  const etag = createEtag();
+  const sha256 = mode.kind === 'hashed' ? createHash('sha256') : undefined;
   const md5 = contentMd5 === undefined ? undefined : createHash('md5');
   const checksum = wanted && (await createDigest(wanted.algorithm));
   const trailers = new Map<string, string>();
@@ -48,7 +49,8 @@ export async function openPayload(request: S3Request): Promise<Payload> {
     for await (const chunk of source as AsyncIterable<Uint8Array>) {
       bytes += chunk.length;
       if (bytes > length) throw incomplete();
-      content.update(chunk);
+      etag.update(chunk);
+      sha256?.update(chunk);
       md5?.update(chunk);
       checksum?.update(chunk);
       yield chunk;
@@ -64,14 +66,13 @@ export async function openPayload(request: S3Request): Promise<Payload> {
         ExpectedDigest: contentMd5,
         CalculatedDigest: calculatedMd5,
       });
-    const { sha256Hex, etag } = content.end();
-    if (mode.kind === 'hashed' && sha256Hex !== authorization.payload)
+    if (sha256 && sha256.digest('hex') !== authorization.payload)
       throw new S3Error(
         'XAmzContentSHA256Mismatch',
         "The provided 'x-amz-content-sha256' header does not match what was computed.",
         { ClientComputedContentSHA256: authorization.payload },
       );
-    if (!wanted || !checksum) return { etag };
+    if (!wanted || !checksum) return { etag: etag.end() };
     const value = checksum.base64();
     const given = wanted.value ?? trailers.get(checksumHeader(wanted.algorithm));
     if (given === undefined)
@@ -82,7 +83,7 @@ export async function openPayload(request: S3Request): Promise<Payload> {
     requireChecksumShape(wanted.algorithm, given);
     if (given !== value)
       throw new S3Error('BadDigest', `The ${wanted.algorithm} you specified did not match the calculated checksum.`);
-    return { etag, checksum: { algorithm: wanted.algorithm, value } };
+    return { etag: etag.end(), checksum: { algorithm: wanted.algorithm, value } };
   }
 
   return {

@@ -11,5 +11,5 @@ import { setFlagsFromString } from 'node:v8';
  */
 export function tuneCollector(): void {
   setFlagsFromString('--no-parallel-scavenge');
-  setFlagsFromString('--heap-growing-percent=100');
+  setFlagsFromString('--heap-growing-percent=200');
 }

@@ -2,7 +2,7 @@ import { type Action, answerXml, checksumContent, newObject, onePiece } from '..
 import { INLINE_BYTES } from '../bodyFiles.ts';
 import { type ChecksumAlgorithm, createDigest } from '../checksums.ts';
 import { writeConditions } from '../conditions.ts';
-import { createContentHash } from '../etag.ts';
+import { createEtag } from '../etag.ts';
 import { S3Error } from '../s3Error.ts';
 import { headerOf } from '../s3Request.ts';
 import { readStoredHeaders } from '../storedHeaders.ts';
@@ -18,13 +18,13 @@ export const copyObject: Action = async (storage, request, response) => {
   const headers = directive === 'REPLACE' ? readStoredHeaders(request) : source.headers;
   const algorithm: ChecksumAlgorithm | undefined = readChecksumAlgorithm(request) ?? source.checksum?.algorithm;
   const pieces = storage.index.pieces(source.objectId, 0, source.bytes);
-  const hash = createContentHash();
+  const running = createEtag();
   const digest = algorithm && (await createDigest(algorithm));
   using _held = storage.bodies.hold(pieces);
 
   async function* content() {
     for await (const chunk of storage.bodies.read(pieces, 0, source.bytes)) {
-      hash.update(chunk);
+      running.update(chunk);
       digest?.update(chunk);
       // Written later, when the reader has its next chunk.
       yield Buffer.from(chunk);
@@ -34,7 +34,7 @@ export const copyObject: Action = async (storage, request, response) => {
   const body = await storage.bodies.write(content(), INLINE_BYTES);
   const checksum =
     algorithm && digest ? ({ algorithm, value: digest.base64(), type: 'FULL_OBJECT' } as const) : undefined;
-  const object = newObject(storage, body.bodyId, body.bytes, hash.end().etag, headers, checksum);
+  const object = newObject(storage, body.bodyId, body.bytes, running.end(), headers, checksum);
   try {
     await storage.bodies.remove(storage.index.put(request, object, onePiece(body), allow));
   } catch (error) {

@@ -1,6 +1,6 @@
 import { type Action, answerXml, checksumContent } from '../action.ts';
 import { createDigest } from '../checksums.ts';
-import { createContentHash } from '../etag.ts';
+import { createEtag } from '../etag.ts';
 import type { ByteRange } from '../range.ts';
 import { S3Error } from '../s3Error.ts';
 import { headerOf, type S3Request } from '../s3Request.ts';
@@ -14,13 +14,13 @@ export const uploadPartCopy: Action = async (storage, request, response) => {
   const source = findCopySource(storage, request);
   const { start, end } = readSourceRange(request, source.bytes);
   const pieces = storage.index.pieces(source.objectId, start, end);
-  const hash = createContentHash();
+  const running = createEtag();
   const digest = upload.checksumAlgorithm && (await createDigest(upload.checksumAlgorithm));
   using _held = storage.bodies.hold(pieces);
 
   async function* content() {
     for await (const chunk of storage.bodies.read(pieces, start, end)) {
-      hash.update(chunk);
+      running.update(chunk);
       digest?.update(chunk);
       // Written later, when the reader has its next chunk.
       yield Buffer.from(chunk);
@@ -28,7 +28,7 @@ export const uploadPartCopy: Action = async (storage, request, response) => {
   }
 
   const body = await storage.bodies.write(content());
-  const { etag } = hash.end();
+  const etag = running.end();
   const modifiedMs = storage.now();
   const checksum =
     upload.checksumAlgorithm && digest ? { algorithm: upload.checksumAlgorithm, value: digest.base64() } : undefined;
