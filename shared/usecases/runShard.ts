@@ -2,6 +2,7 @@ import type { StepInput, StepOutput } from '../contract/steps.ts';
 import { isEnded } from '../domain/batchStatus.ts';
 import { isShardDone } from '../domain/shard.ts';
 import type { Invocation } from '../ports.ts';
+import { ShardReader } from './runShard/shardReader.ts';
 import { ShardTurn, type TurnDeps, type TurnEnd } from './runShard/shardTurn.ts';
 
 /** Step Functions waits at most this long between two looks of a worker. */
@@ -32,13 +33,16 @@ export async function runShard(
   if (head.attempt !== attempt || isEnded(head.status) || head.outcome) return answer('end');
   if (control.action === 'stop' || deps.clock.now() >= control.deadline) return answer('end');
 
+  const reader = new ShardReader(deps.files, head.input, range, deps.settings.limits.lineBytes);
+  // Beside the claim, since either takes as long as a call of a fast model. A fault comes again where lines are wanted.
+  reader.load().catch(() => undefined);
   const record = await deps.shards.claim(batchId, range);
   if (record === 'sealed') return answer('end');
   if (isShardDone(range, record.done)) {
     await deps.shards.release(batchId, range.shard, record.epoch);
     return answer('end');
   }
-  const turn = new ShardTurn(deps, { head, input: head.input, range, record, control }, invocation);
+  const turn = new ShardTurn(deps, { head, reader, range, record, control }, invocation);
   let end: TurnEnd;
   try {
     end = await turn.run();

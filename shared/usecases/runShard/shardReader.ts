@@ -21,27 +21,30 @@ export class ShardReader {
   readonly #files: Pick<FileStore, 'read'>;
   readonly #input: { key: string; etag: string };
   readonly #range: ShardRange;
-  readonly #done: Uint8Array;
+  #done: Uint8Array = NONE;
   readonly #lines: LineReader;
   #current: { lines: Iterator<PhysicalLine>; chunk: Chunk } | undefined;
   readonly #chunks: Chunk[] = [];
   #position: number;
   #atEnd = false;
+  #loading: Promise<void> | undefined;
 
   constructor(
     files: Pick<FileStore, 'read'>,
     input: { key: string; etag: string },
     range: ShardRange,
-    /** Bitmap of the lines to leave out, as it was when the shard was taken. */
-    done: Uint8Array,
     maxLineBytes: number,
   ) {
     this.#files = files;
     this.#input = input;
     this.#range = range;
-    this.#done = done.slice();
     this.#position = range.start;
     this.#lines = new LineReader({ maxLineBytes, start: range.start, firstLine: range.firstLine });
+  }
+
+  /** Bitmap of the lines to leave out, as it was when the shard was taken; to be told before the first line is asked for. */
+  leaveOut(done: Uint8Array): void {
+    this.#done = done.slice();
   }
 
   /** True when `next` will give nothing any more. */
@@ -72,8 +75,15 @@ export class ShardReader {
     }
   }
 
-  /** Reads the next piece; one at a time, and not after the last. */
-  async load(): Promise<void> {
+  /** Reads the next piece, but for the one that is being read already; not after the last. */
+  load(): Promise<void> {
+    this.#loading ??= this.#load().finally(() => {
+      this.#loading = undefined;
+    });
+    return this.#loading;
+  }
+
+  async #load(): Promise<void> {
     const end = Math.min(this.#position + PIECE_BYTES, this.#range.end);
     const { key, etag } = this.#input;
     // In one run: a line that lies in two chunks takes several times as long as others. Not of the pool of small Buffers.
@@ -100,4 +110,5 @@ export class ShardReader {
   }
 }
 
+const NONE = new Uint8Array();
 const NEWLINE = Buffer.from('\n');

@@ -13,7 +13,7 @@ import { type LaneDeps, openLane } from './openLane.ts';
 import { givenUpResult, prepareLine } from './prepareLine.ts';
 import { ShardCalls } from './shardCalls.ts';
 import { ShardCommits } from './shardCommits.ts';
-import { ShardReader } from './shardReader.ts';
+import type { ShardReader } from './shardReader.ts';
 import { planTurn, type TurnPlan } from './turnClock.ts';
 import { createWakeUp, type WakeUp } from './wakeUp.ts';
 
@@ -25,7 +25,7 @@ export type TurnDeps = Pick<Ports, 'batches' | 'controls' | 'shards' | 'files'> 
 
 export type TurnContext = {
   head: BatchHead;
-  input: { key: string; etag: string };
+  reader: ShardReader;
   range: ShardRange;
   record: ShardRecord;
   control: Control;
@@ -69,7 +69,7 @@ export class ShardTurn {
   constructor(deps: TurnDeps, context: TurnContext, invocation: Invocation) {
     const { settings, clock, models } = deps;
     const { worker, limits } = settings;
-    const { range, record, head, control, input } = context;
+    const { range, record, head, control, reader } = context;
     this.#deps = deps;
     this.#context = context;
     this.#lineContext = {
@@ -86,7 +86,8 @@ export class ShardTurn {
     this.#giveUpFirst = caution.giveUpFirst;
     this.#linesLeft = caution.maxLines;
     this.#plan = planTurn(invocation.remainingMs(), worker);
-    this.#reader = new ShardReader(deps.files, input, range, record.done, limits.lineBytes);
+    this.#reader = reader;
+    reader.leaveOut(record.done);
     this.#commits = new ShardCommits(deps, head, range, record, {
       ...worker,
       ...(caution.linesAtOnce === undefined ? {} : { commitLines: caution.linesAtOnce, commitGapMs: 0 }),
@@ -128,8 +129,10 @@ export class ShardTurn {
     } finally {
       this.#calls.callOff();
       this.#wake.close();
-      await this.#commits.tellCounts();
-      await Promise.all([...this.#held.lanes.values()].map((lane) => lane.close({ goesOn })));
+      await Promise.all([
+        this.#commits.tellCounts(),
+        ...[...this.#held.lanes.values()].map((lane) => lane.close({ goesOn })),
+      ]);
     }
     if (this.#commits.lost) return { kind: 'lost' };
     // Nothing but a wait, or time that ran out over slow calls, says that the model is to blame.

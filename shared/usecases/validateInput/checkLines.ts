@@ -53,7 +53,7 @@ export async function checkLines(
     }
   };
   try {
-    for await (const chunk of await files.read(input.key, { ifMatch: input.etag })) {
+    for await (const chunk of await files.read(input.key, { ifMatch: input.etag, passing: true })) {
       sha256.update(chunk);
       for (const lines of reader.pushBlocks(chunk)) await takeAll(lines);
       if (await stopped()) return 'stopped';
