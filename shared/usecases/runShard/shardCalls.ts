@@ -40,6 +40,7 @@ export class ShardCalls {
   readonly failures: Record<string, number> = {};
   /** Its `deadline`: no try starts at that time or after it. */
   readonly #control: { readonly deadline: number };
+  readonly #onEnd: (fault?: { error: unknown }) => void;
 
   constructor(
     deps: CallDeps,
@@ -51,6 +52,8 @@ export class ShardCalls {
       control: { readonly deadline: number };
       /** An answer is taken for the largest that may come, until others were seen. */
       expectLargest: boolean;
+      /** A line's call is over, or will not be made. A fault is ours, never a model's. */
+      onEnd(fault?: { error: unknown }): void;
     },
   ) {
     this.#deps = deps;
@@ -60,6 +63,7 @@ export class ShardCalls {
     const { answerBytes: maxAnswerBytes } = deps.settings.limits;
     this.#options = { timeoutMs: work.timeoutMs, maxAnswerBytes, signal: this.#abort.signal };
     this.#control = work.control;
+    this.#onEnd = work.onEnd;
     this.#sizes = new AnswerSizes(maxAnswerBytes, work.expectLargest);
   }
 
@@ -79,26 +83,27 @@ export class ShardCalls {
     this.#abort.abort(new Error('the worker stops'));
   }
 
-  /** Fills the windows. Answers what was started: each settles by itself, and never rejects for a model's sake. */
+  /** Fills the windows. Answers what its lanes have begun to find out for that. */
   send(now: number): Promise<void>[] {
     const { worker } = this.#deps.settings;
-    const started: Promise<void>[] = [];
+    const begun: Promise<void>[] = [];
     for (const lane of this.#held.lanes.values()) {
       if (lane.rejected && lane.ready.length > 0) {
         this.#failAll(lane, lane.rejected);
-        // Their places are free again at once.
-        started.push(Promise.resolve());
+        this.#onEnd();
       }
-      if (lane.ready.length > 0) started.push(...lane.prepare(now));
+      if (lane.ready.length > 0) begun.push(...lane.prepare(now));
       while (lane.canSend(now) && this.#hasRoom) {
         const line = lane.probing ? takeLeastTried(lane.ready) : lane.ready.shift();
         if (!line) break;
         const usedUp = line.failure && isUsedUp({ cause: line.failure.cause, attempts: line.attempts }, worker);
-        if (line.failure && usedUp) this.#finishFailed(line, line.failure);
-        started.push(usedUp ? Promise.resolve() : this.#call(lane, line));
+        if (line.failure && usedUp) {
+          this.#finishFailed(line, line.failure);
+          this.#onEnd();
+        } else this.#call(lane, line);
       }
     }
-    return started;
+    return begun;
   }
 
   /** Lines were read by what answers were expected to be then; they are sent by what is known now. */
@@ -117,16 +122,22 @@ export class ShardCalls {
     for (const line of lane.ready.splice(0)) this.#finishFailed(line, withLastAnswer({ cause, message }, line));
   }
 
-  #call(lane: ModelLane<HeldLine>, line: HeldLine): Promise<void> {
+  #call(lane: ModelLane<HeldLine>, line: HeldLine): void {
     const call = { line, beganAt: this.#deps.clock.now(), blame: () => this.#useAttempt(line) };
     lane.began(call);
     const expectedBytes = this.#sizes.expected(line.call);
     this.#inFlight++;
     this.#expectedBytes += expectedBytes;
-    return callLine(this.#deps, line, this.#options).then((result) => {
+    // It never rejects, and nothing waits for it: a promise a call is a good part of what a fast one costs.
+    void callLine(this.#deps, line, this.#options).then((result) => {
       this.#inFlight--;
       this.#expectedBytes -= expectedBytes;
-      this.#settle(lane, call, line, result);
+      try {
+        this.#settle(lane, call, line, result);
+        this.#onEnd();
+      } catch (error) {
+        this.#onEnd({ error });
+      }
     });
   }
 

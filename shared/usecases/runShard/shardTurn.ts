@@ -105,6 +105,10 @@ export class ShardTurn {
       timeoutMs,
       control: this.#control,
       expectLargest: caution.expectLargest,
+      onEnd: (fault) => {
+        this.#fault ??= fault;
+        this.#wake.now();
+      },
     });
     this.#wake = createWakeUp(clock);
   }
@@ -199,7 +203,7 @@ export class ShardTurn {
       this.#take(line);
     }
     if (this.#linesLeft > 0 && this.#reader.isLow && !this.#loading) this.#load();
-    if (this.#mayGoOn()) for (const call of this.#calls.send(now)) this.#watch(call);
+    if (this.#mayGoOn()) for (const begun of this.#calls.send(now)) this.#watch(begun);
   }
 
   /**
