@@ -2,7 +2,8 @@ import { Client, type Dispatcher, errors } from 'undici';
 import { parseRetryAfter } from '../domain/retryAfter.ts';
 import type { ModelAnswer, ModelCall, ModelProvider } from '../ports.ts';
 import { type AbortListener, listenTo, unlisten } from './abortListeners.ts';
-import { Connections } from './connections.ts';
+import { type Connection, Connections } from './connections.ts';
+import { Deadlines, type Waiting } from './deadlines.ts';
 
 /** Beyond it the server is not there; the call's own timeout may be minutes. */
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -39,10 +40,10 @@ export function createOpenAiProvider({ baseUrl, apiKey, maxSockets, now = Date.n
       headersTimeout: 0,
       bodyTimeout: 0,
     });
-  const connections = new Connections(maxSockets, connect);
+  const server = { connections: new Connections(maxSockets, connect), deadlines: new Deadlines() };
 
   const post = (call: ModelCall, key: string | undefined, timeoutMs: number): Promise<ModelAnswer> =>
-    exchange(connections, `${base.pathname}${call.endpoint}${base.search}`, { call, key, timeoutMs, now });
+    exchange(server, `${base.pathname}${call.endpoint}${base.search}`, { call, key, timeoutMs, now });
 
   const postWithKey = async (call: ModelCall, keyOf: NonNullable<typeof apiKey>): Promise<ModelAnswer> => {
     call.signal?.throwIfAborted();
@@ -60,7 +61,7 @@ export function createOpenAiProvider({ baseUrl, apiKey, maxSockets, now = Date.n
 
   return {
     call: (call) => (apiKey ? postWithKey(call, apiKey) : post(call, undefined, call.timeoutMs)),
-    close: () => connections.destroy(),
+    close: () => server.connections.destroy(),
   };
 }
 
@@ -84,55 +85,65 @@ async function settledWithin<T>(
   }
 }
 
-/** `ended`: undici is through with it, which may be later than we are. */
-type Outcome = { resolve(answer: ModelAnswer): void; reject(reason: unknown): void; ended(): void };
+type Server = { connections: Connections; deadlines: Deadlines };
 type Asked = { call: ModelCall; key: string | undefined; timeoutMs: number; now: () => number };
 
 /** One request and its answer; rejects only with the reason of the caller's signal. */
-function exchange(connections: Connections, path: string, asked: Asked): Promise<ModelAnswer> {
+function exchange(server: Server, path: string, asked: Asked): Promise<ModelAnswer> {
   const { call, key } = asked;
   return new Promise((resolve, reject) => {
     call.signal?.throwIfAborted();
     // Before anything is waited for: a body that cannot be written leaves no timer behind.
     const body = call.json ?? JSON.stringify(call.body);
-    const connection = connections.take();
-    const exchange = new Exchange(asked, { resolve, reject, ended: () => connections.giveBack(connection) });
+    const exchange = new Exchange(server, asked, resolve, reject);
     // Not `request`: its stream, its signal and its promises took as long as all the rest of a call.
-    connection.client.dispatch({ method: 'POST', path, headers: requestHeaders(call, key), body }, exchange);
+    exchange.connection.client.dispatch({ method: 'POST', path, headers: requestHeaders(call, key), body }, exchange);
   });
 }
 
 /** The answer as undici tells of it, and the two ways in which we end the wait for it: time, and the caller's signal. */
-class Exchange implements Dispatcher.DispatchHandler, AbortListener {
+class Exchange implements Dispatcher.DispatchHandler, AbortListener, Waiting {
+  readonly connection: Connection;
+  readonly endsAt: number;
+  placeInLine = 0;
+  place = 0;
+  readonly #server: Server;
   readonly #call: ModelCall;
   readonly #now: () => number;
-  readonly #outcome: Outcome;
-  readonly #timer: NodeJS.Timeout;
+  readonly #resolve: (answer: ModelAnswer) => void;
+  readonly #reject: (reason: unknown) => void;
   #isOver = false;
   #controller: Dispatcher.DispatchController | undefined;
   #status = 0;
   #bytes = 0;
   #retryAfterMs: number | undefined;
   readonly #chunks: Uint8Array[] = [];
-  place = 0;
 
-  constructor(asked: Asked, outcome: Outcome) {
+  constructor(server: Server, asked: Asked, resolve: (answer: ModelAnswer) => void, reject: (reason: unknown) => void) {
+    this.connection = server.connections.take();
+    this.endsAt = performance.now() + asked.timeoutMs;
+    this.#server = server;
     this.#call = asked.call;
     this.#now = asked.now;
-    this.#outcome = outcome;
-    this.#timer = setTimeout(onTimeout, asked.timeoutMs, this);
+    this.#resolve = resolve;
+    this.#reject = reject;
+    server.deadlines.add(this);
     listenTo(this.#call.signal, this);
   }
 
   /** Ends the wait at once, also before there is a connection; what undici tells of it afterwards is expected. */
   giveUp(answer: ModelAnswer): void {
     if (this.#finish()) this.#controller?.abort(OVER);
-    this.#outcome.resolve(answer);
+    this.#resolve(answer);
+  }
+
+  onTimeout(): void {
+    this.giveUp({ kind: 'timeout' });
   }
 
   onAbort(reason: unknown): void {
     if (this.#finish()) this.#controller?.abort(OVER);
-    this.#outcome.reject(reason);
+    this.#reject(reason);
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -157,29 +168,27 @@ class Exchange implements Dispatcher.DispatchHandler, AbortListener {
   }
 
   onResponseEnd(): void {
-    this.#outcome.ended();
+    this.#server.connections.giveBack(this.connection);
     if (!this.#finish()) return;
     const [first] = this.#chunks;
     const body = this.#chunks.length === 1 && first ? first : Buffer.concat(this.#chunks, this.#bytes);
     const retry = this.#retryAfterMs === undefined ? {} : { retryAfterMs: this.#retryAfterMs };
-    this.#outcome.resolve({ kind: 'answered', status: this.#status, body, ...retry });
+    this.#resolve({ kind: 'answered', status: this.#status, body, ...retry });
   }
 
   onResponseError(_: unknown, error: Error): void {
-    this.#outcome.ended();
-    if (this.#finish()) this.#outcome.resolve({ kind: 'network', reason: networkReason(error) });
+    this.#server.connections.giveBack(this.connection);
+    if (this.#finish()) this.#resolve({ kind: 'network', reason: networkReason(error) });
   }
 
   #finish(): boolean {
     if (this.#isOver) return false;
     this.#isOver = true;
-    clearTimeout(this.#timer);
+    this.#server.deadlines.remove(this);
     unlisten(this.#call.signal, this);
     return true;
   }
 }
-
-const onTimeout = (exchange: Exchange) => exchange.giveUp({ kind: 'timeout' });
 
 function requestHeaders(call: ModelCall, key: string | undefined): string[] {
   const headers = ['content-type', 'application/json', 'accept', 'application/json'];

@@ -10,7 +10,7 @@ import { type ResultEntry, SegmentReader } from './segmentReader.ts';
  */
 const CHUNKS_BYTES = 64 * 1024 * 1024;
 const MIN_CHUNK_BYTES = 32 * 1024;
-const MAX_CHUNK_BYTES = 2 * 1024 * 1024;
+const MAX_CHUNK_BYTES = 4 * 1024 * 1024;
 /**
  * Segments that are being read before their turn. S3 takes 100 to 200 ms to a small object's first byte (its performance
  * guidelines), and a segment has often just half a megabyte.
