@@ -138,7 +138,7 @@ function told(bench: Bench, unit: string, measure: () => Promise<number>): () =>
 }
 
 /** Each look takes 10 ms of the cores that the batch runs on; when it was completed is told by its record. */
-const LOOK_EVERY_MS = 500;
+const LOOK_EVERY_MS = 1_000;
 
 type BatchTimes = { submittedMs: number; seconds: number; untilRunning: number; running: number; gathering: number };
 

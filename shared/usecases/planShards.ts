@@ -48,17 +48,17 @@ export async function planShards(
     throw new Error(`Batch ${batchId} has no plan`);
   }
 
-  await requireInput(deps, head);
-  const found = await readRecords(deps, batchId);
+  const [found] = await Promise.all([readRecords(deps, batchId), requireInput(deps, head)]);
   const kept = plan.kept ?? 0;
   const counts = {
     total: plan.lines + kept,
     completed: found.completed + kept,
     failed: found.failed + invalidLines(plan),
   };
-  await deps.batches.setCounts(ref, counts, usageOf(head, found.usage), deps.clock.now());
-
-  const left = await writeMapInput(deps.files, plan, found.finished, objectKeys.mapInput(ref, attempt, round));
+  const [left] = await Promise.all([
+    writeMapInput(deps.files, plan, found.finished, objectKeys.mapInput(ref, attempt, round)),
+    deps.batches.setCounts(ref, counts, usageOf(head, found.usage), deps.clock.now()),
+  ]);
   const outcome = decideOutcome({
     status: head.status,
     standing: head.outcome,

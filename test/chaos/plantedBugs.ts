@@ -108,16 +108,19 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   },
   {
     name: 'finalize without the seal',
-    plant: ({ stores }) => {
+    plant: ({ stores, time }) => {
       return async (call, proceed) => {
         if (!isCall(call, 'workflow/finalizeBatch', 'shards.seal')) return proceed();
         const [batchId, range] = call.args as [string, ShardRange];
-        return (await stores.shards.get(batchId, range.shard)) ?? proceed();
+        const standing = await stores.shards.get(batchId, range.shard);
+        // A large batch: it takes a while from the look at a shard to the end.
+        await time.clock.sleep(MINUTE_MS);
+        return standing ?? proceed();
       };
     },
     weather: { frozen: 0.1, slow: 0.3 },
     change: (spec) => justOne(spec, { count: 200, fates: { slow: 1 }, cancel: 'later', takesSnapshots: true }),
-    shownBy: 42,
+    shownBy: 6,
     caughtBy: /lacks a line that was shown before/,
   },
   {

@@ -118,11 +118,20 @@ export function createShardStore(table: Table): ShardStore {
     },
 
     async *list(batchId) {
-      for (let partition = 0; partition < SHARD_PARTITIONS; partition++) {
-        const records = queryRecords(table, {
+      const partitions = Array.from({ length: SHARD_PARTITIONS }, (_, partition) =>
+        queryRecords(table, {
           where: (e) => ({ keys: e.equals(TABLE.partitionKey, keys.shardPartition(batchId, partition)) }),
-        });
-        for await (const record of records) yield recordOf(parseShard(record));
+        }),
+      );
+      // The first pages (1 MB each) are asked for at once: most batches have no others.
+      const firsts = partitions.map((records) => records.next());
+      // Whoever comes to it gets the error; until then it is nobody's.
+      for (const first of firsts) first.catch(() => undefined);
+      for (const [partition, first] of firsts.entries()) {
+        const { value, done } = await first;
+        if (done) continue;
+        yield recordOf(parseShard(value));
+        for await (const record of partitions[partition] ?? []) yield recordOf(parseShard(record));
       }
     },
   };
