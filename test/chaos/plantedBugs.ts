@@ -109,18 +109,34 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
   {
     name: 'finalize without the seal',
     plant: ({ stores, time }) => {
+      const looks = new Map<number, number>();
+      /** Finalize looks at each shard twice: to decide why the batch ends, and to copy. */
+      const wasCopied = async (shard: number) => {
+        for (let waits = 0; waits < 600 && (looks.get(shard) ?? 0) < 2; waits++) await time.clock.sleep(1_000);
+      };
       return async (call, proceed) => {
+        if (isCall(call, 'workflow/runShard', 'shards.commit')) {
+          const [batchId, { shard }] = call.args as [string, ShardCommit];
+          // From the cancel on the worker stands still, until its shard has been copied.
+          if ((await stores.controls.get(batchId))?.action === 'stop') await wasCopied(shard);
+          return proceed();
+        }
         if (!isCall(call, 'workflow/finalizeBatch', 'shards.seal')) return proceed();
         const [batchId, range] = call.args as [string, ShardRange];
         const standing = await stores.shards.get(batchId, range.shard);
-        // A large batch: it takes a while from the look at a shard to the end.
+        looks.set(range.shard, (looks.get(range.shard) ?? 0) + 1);
+        // A large batch: it takes a while from there to its end.
         await time.clock.sleep(MINUTE_MS);
         return standing ?? proceed();
       };
     },
-    weather: { frozen: 0.1, slow: 0.3 },
-    change: (spec) => justOne(spec, { count: 200, fates: { slow: 1 }, cancel: 'later', takesSnapshots: true }),
-    shownBy: 6,
+    weather: { slow: 0.3 },
+    change: (spec) => ({
+      ...justOne(spec, { count: 200, fates: { slow: 1 }, cancel: 'in_progress', takesSnapshots: true }),
+      limits: { calls_in_flight: 8 },
+      timeoutSeconds: { ...spec.timeoutSeconds, 'workflow/runShard': 900, 'workflow/finalizeBatch': 900 },
+    }),
+    shownBy: 1,
     caughtBy: /lacks a line that was shown before/,
   },
   {
