@@ -1,5 +1,6 @@
 import type { Settings } from '../../shared/contract/settings.ts';
 import { linesPerShard } from '../../shared/domain/shardPlanner.ts';
+import { MOST_LINES_FACTOR } from '../../shared/usecases/runShard/shardCommits.ts';
 
 /** A batch as its owner would describe it. All lines and all answers are alike. */
 export type Job = {
@@ -72,7 +73,9 @@ export function planBatch(job: Job, settings: Settings, workerMemoryMb: number):
 
   const linesInTime = Math.max(1, Math.floor((lines / runSeconds) * worker.commitEverySeconds));
   const linesInBytes = Math.max(1, Math.ceil(worker.commitBytes / job.answerBytes));
-  const linesPerCommit = Math.min(worker.commitLines, linesInTime, linesInBytes, lines);
+  const linesInGap = Math.floor((lines / runSeconds) * (worker.commitGapMs / 1_000));
+  const commitLines = Math.max(worker.commitLines, Math.min(linesInGap, MOST_LINES_FACTOR * worker.commitLines));
+  const linesPerCommit = Math.min(commitLines, linesInTime, linesInBytes, lines);
   const commits = Math.max(turns, Math.ceil(lines / linesPerCommit));
 
   const waves = Math.ceil(shards / workers);

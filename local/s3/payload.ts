@@ -66,7 +66,8 @@ export async function openPayload(request: S3Request): Promise<Payload> {
         ExpectedDigest: contentMd5,
         CalculatedDigest: calculatedMd5,
       });
-    if (sha256 && sha256.digest('hex') !== authorization.payload)
+    const sha256Hex = sha256?.digest('hex');
+    if (sha256Hex !== undefined && sha256Hex !== authorization.payload)
       throw new S3Error(
         'XAmzContentSHA256Mismatch',
         "The provided 'x-amz-content-sha256' header does not match what was computed.",

@@ -21,7 +21,7 @@ const DEATHS_OF_A_LINE = 3;
 const FEW_LINES = 16;
 /**
  * What a usual worker may hold when it dies, with a margin: 500 results in an open commit, and four lines for each of 64
- * places.
+ * places. Of a model that answers in milliseconds there may be more: then the shard gets a thousand lines on with each.
  */
 const SUSPECTS = 1_000;
 /** What one that holds few lines may hold, in memory and in an open commit, when it dies; with a margin. */

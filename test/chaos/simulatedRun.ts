@@ -3,6 +3,7 @@ import type { BatchRef } from '../../shared/domain/batch.ts';
 import { ModelsFileSchema } from '../../shared/domain/models.ts';
 import type { ModelLimits } from '../../shared/domain/retry/callShare.ts';
 import type { ShareAsk } from '../../shared/ports.ts';
+import { MOST_LINES_FACTOR } from '../../shared/usecases/runShard/shardCommits.ts';
 import { type Interceptor, type PortCall, startSimulation } from '../simulation/simulation.ts';
 import type { Stack } from '../simulation/stack.ts';
 import { STREAMS } from '../simulation/trackedPorts.ts';
@@ -292,7 +293,11 @@ const MEANWHILE = 640;
 
 /** A crash repeats at most the calls since the last commit, and those under way. */
 function mostRepeated({ settings, weather }: RunSpec): number {
-  return settings.worker.commitLines + MAX_IN_FLIGHT + (weather.rates.slow > 0 ? MEANWHILE : 0);
+  const waiting = Math.min(
+    MOST_LINES_FACTOR * settings.worker.commitLines,
+    settings.worker.commitLines + MAX_IN_FLIGHT,
+  );
+  return waiting + MAX_IN_FLIGHT + (weather.rates.slow > 0 ? MEANWHILE : 0);
 }
 
 /** Has the operator look beside the schedule. */

@@ -503,6 +503,39 @@ describe('crashes and doubles', () => {
     expect(await told()).toBe(3);
   });
 
+  it('waits between commits for the sake of their lines, but not with five times as many, nor at the end', async () => {
+    const time = handClock();
+    const model = handModel();
+    const batch = await aRunningBatch(world, chatLines(20));
+    const sizes: number[] = [];
+    const shards = withFaults(world.shards, {
+      commit: async (batchId, commit) => {
+        sizes.push(commit.completed);
+        return world.shards.commit(batchId, commit);
+      },
+    });
+    const worker = { commitLines: 2, commitGapMs: 250, inFlightStart: 20, inFlightMax: 20 };
+    const deps = workerDeps(world, { provider: model.provider, worker, clock: time.clock });
+    const turn = runShard({ ...deps, shards }, batch.step(), LONG);
+    await model.arrived(20);
+    const answer = (from: number, to: number) => {
+      for (const call of model.open.slice(from, to)) call.answer('ok');
+    };
+    answer(0, 2);
+    await expect.poll(() => sizes).toEqual([2]);
+    answer(2, 5);
+    time.advance(249);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(sizes).toEqual([2]);
+    time.advance(1);
+    await expect.poll(() => sizes).toEqual([2, 3]);
+    answer(5, 15);
+    await expect.poll(() => sizes).toEqual([2, 3, 10]);
+    answer(15, 20);
+    expect(await turn).toMatchObject({ next: 'end' });
+    expect(sizes).toEqual([2, 3, 10, 5]);
+  });
+
   it('shows failed lines on the record while it runs, until that is full', async () => {
     const server = await modelServer(() => fault(400));
     const batch = await aRunningBatch(world, chatLines(260));

@@ -45,10 +45,11 @@ export function readWrittenCall(content: Buffer, latin1: string): WrittenCall | 
     else isPlain &&= !hasEscapes(latin1, nameStart, nameEnd);
     return end;
   });
-  const model = models.at(-1);
-  if (!isPlain || id === undefined || endpoint === undefined || body === undefined || model === undefined)
-    return undefined;
-  return { customId: stringAt(content, id), endpoint, model: stringAt(content, model), body, models };
+  if (!isPlain || endpoint === undefined || body === undefined) return undefined;
+  const customId = stringAt(content, id);
+  const model = stringAt(content, models.at(-1));
+  if (customId === undefined || model === undefined) return undefined;
+  return { customId, endpoint, model, body, models };
 }
 
 /** An endpoint that is written with escapes is not found. */
@@ -58,9 +59,17 @@ function endpointAt(latin1: string, start: number, end: number): ModelEndpoint |
   return undefined;
 }
 
-/** Of a line that is good both are strings. Made anew: a piece of the line's text would keep its whole block in memory. */
-function stringAt(content: Buffer, { start, end }: Span): string {
-  return JSON.parse(content.toString('utf8', start, end)) as string;
+/** Made anew: a piece of the line's text would keep its whole block in memory. */
+function stringAt(content: Buffer, span: Span | undefined): string | undefined {
+  if (span === undefined) return undefined;
+  try {
+    const value: unknown = JSON.parse(content.toString('utf8', span.start, span.end));
+    return typeof value === 'string' ? value : undefined;
+  } catch (error) {
+    // The line is not good after all: whoever reads it as a whole will say why.
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
 }
 
 /** The line's body with another model in it. `model`: JSON text. */

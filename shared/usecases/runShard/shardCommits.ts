@@ -23,8 +23,8 @@ export type CommitSettings = {
   deathsAfterCommit(): number;
 };
 
-/** Lines of a commit for each of `commitLines`, where they come within `commitGapMs`: the most that a crash repeats. */
-const MOST_LINES_FACTOR = 5;
+/** A commit that waits for `commitGapMs` waits for no more than so many times `commitLines`. */
+export const MOST_LINES_FACTOR = 5;
 type Entry = SegmentEntry & Pick<LineResult, 'error'>;
 
 /** S3 and DynamoDB are tried again by their clients; this is for an outage of some seconds. */
