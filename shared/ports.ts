@@ -389,7 +389,8 @@ export type FileStore = {
     options?: { start?: number; end?: number; ifMatch?: string; passing?: boolean },
   ): Promise<AsyncIterable<Uint8Array>>;
   readSmall(key: string, maxBytes: number): Promise<Uint8Array | undefined>;
-  put(key: string, body: Uint8Array | string, contentType?: string): Promise<{ etag: string }>;
+  /** `attempts`: how often it was sent, where that is known. */
+  put(key: string, body: Uint8Array | string, contentType?: string): Promise<{ etag: string; attempts?: number }>;
   /** A multipart upload of unknown length, in parts of `partBytes` (≥ 5 MiB), at most one part held. */
   upload(
     key: string,

@@ -2,7 +2,7 @@ import { Client, type Dispatcher, errors } from 'undici';
 import { parseRetryAfter } from '../domain/retryAfter.ts';
 import type { ModelAnswer, ModelCall, ModelProvider } from '../ports.ts';
 import { type AbortListener, listenTo, unlisten } from './abortListeners.ts';
-import { type Connection, Connections } from './connections.ts';
+import { Connections, type Wanting } from './connections.ts';
 import { Deadlines, type Waiting } from './deadlines.ts';
 
 /** Beyond it the server is not there; the call's own timeout may be minutes. */
@@ -95,19 +95,20 @@ function exchange(server: Server, path: string, asked: Asked): Promise<ModelAnsw
     call.signal?.throwIfAborted();
     // Before anything is waited for: a body that cannot be written leaves no timer behind.
     const body = call.json ?? JSON.stringify(call.body);
-    const exchange = new Exchange(server, asked, resolve, reject);
-    // Not `request`: its stream, its signal and its promises took as long as all the rest of a call.
-    exchange.connection.client.dispatch({ method: 'POST', path, headers: requestHeaders(call, key), body }, exchange);
+    const request: Dispatcher.DispatchOptions = { method: 'POST', path, headers: requestHeaders(call, key), body };
+    server.connections.take(new Exchange(server, request, asked, resolve, reject));
   });
 }
 
 /** The answer as undici tells of it, and the two ways in which we end the wait for it: time, and the caller's signal. */
-class Exchange implements Dispatcher.DispatchHandler, AbortListener, Waiting {
-  readonly connection: Connection;
+class Exchange implements Dispatcher.DispatchHandler, AbortListener, Waiting, Wanting {
   readonly endsAt: number;
   placeInLine = 0;
   place = 0;
   readonly #server: Server;
+  readonly #request: Dispatcher.DispatchOptions;
+  /** Undefined before it has one, and once that was given back. */
+  #client: Client | undefined;
   readonly #call: ModelCall;
   readonly #now: () => number;
   readonly #resolve: (answer: ModelAnswer) => void;
@@ -119,16 +120,30 @@ class Exchange implements Dispatcher.DispatchHandler, AbortListener, Waiting {
   #retryAfterMs: number | undefined;
   readonly #chunks: Uint8Array[] = [];
 
-  constructor(server: Server, asked: Asked, resolve: (answer: ModelAnswer) => void, reject: (reason: unknown) => void) {
-    this.connection = server.connections.take();
+  constructor(
+    server: Server,
+    request: Dispatcher.DispatchOptions,
+    asked: Asked,
+    resolve: (answer: ModelAnswer) => void,
+    reject: (reason: unknown) => void,
+  ) {
     this.endsAt = performance.now() + asked.timeoutMs;
     this.#server = server;
+    this.#request = request;
     this.#call = asked.call;
     this.#now = asked.now;
     this.#resolve = resolve;
     this.#reject = reject;
     server.deadlines.add(this);
     listenTo(this.#call.signal, this);
+  }
+
+  onConnection(client: Client): boolean {
+    if (this.#isOver) return false;
+    this.#client = client;
+    // Not `request`: its stream, its signal and its promises took as long as all the rest of a call.
+    client.dispatch(this.#request, this);
+    return true;
   }
 
   /** Ends the wait at once, also before there is a connection; what undici tells of it afterwards is expected. */
@@ -168,17 +183,24 @@ class Exchange implements Dispatcher.DispatchHandler, AbortListener, Waiting {
   }
 
   onResponseEnd(): void {
-    this.#server.connections.giveBack(this.connection);
-    if (!this.#finish()) return;
     const [first] = this.#chunks;
+    // Before anything is over: were there no memory for it, undici would tell of that as an error.
     const body = this.#chunks.length === 1 && first ? first : Buffer.concat(this.#chunks, this.#bytes);
+    this.#giveBack();
+    if (!this.#finish()) return;
     const retry = this.#retryAfterMs === undefined ? {} : { retryAfterMs: this.#retryAfterMs };
     this.#resolve({ kind: 'answered', status: this.#status, body, ...retry });
   }
 
   onResponseError(_: unknown, error: Error): void {
-    this.#server.connections.giveBack(this.connection);
+    this.#giveBack();
     if (this.#finish()) this.#resolve({ kind: 'network', reason: networkReason(error) });
+  }
+
+  #giveBack(): void {
+    const client = this.#client;
+    this.#client = undefined;
+    if (client) this.#server.connections.giveBack(client);
   }
 
   #finish(): boolean {

@@ -34,7 +34,8 @@ export async function runShard(
   if (control.action === 'stop' || deps.clock.now() >= control.deadline) return answer('end');
 
   const reader = new ShardReader(deps.files, head.input, range, deps.settings.limits.lineBytes);
-  // Beside the claim, since either takes as long as a call of a fast model. A fault comes again where lines are wanted.
+  // Beside the claim, since either takes as long as a call of a fast model. A fault comes again where lines are wanted;
+  // where none are, a piece was read for nothing.
   reader.load().catch(() => undefined);
   const record = await deps.shards.claim(batchId, range);
   if (record === 'sealed') return answer('end');

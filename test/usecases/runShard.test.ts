@@ -536,6 +536,36 @@ describe('crashes and doubles', () => {
     expect(sizes).toEqual([2, 3, 10, 5]);
   });
 
+  it('waits for the next commit by the clock as it goes, also where that was set back', async () => {
+    const time = handClock(1_000_000_000);
+    const model = handModel();
+    const batch = await aRunningBatch(world, chatLines(6), { deadline: time.clock.now() + 100_000_000 });
+    const sizes: number[] = [];
+    const shards = withFaults(world.shards, {
+      commit: async (batchId, commit) => {
+        sizes.push(commit.completed);
+        return world.shards.commit(batchId, commit);
+      },
+    });
+    const worker = { commitLines: 2, commitGapMs: 250, inFlightStart: 6, inFlightMax: 6 };
+    const deps = workerDeps(world, { provider: model.provider, worker, clock: time.clock });
+    const turn = runShard({ ...deps, shards }, batch.step(), LONG);
+    await model.arrived(6);
+    const answer = (from: number, to: number) => {
+      for (const call of model.open.slice(from, to)) call.answer('ok');
+    };
+    answer(0, 3);
+    await expect.poll(() => sizes).toEqual([3]);
+    time.advance(-600_000);
+    answer(3, 5);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(sizes).toEqual([3]);
+    time.advance(250);
+    await expect.poll(() => sizes).toEqual([3, 2]);
+    answer(5, 6);
+    expect(await turn).toMatchObject({ next: 'end' });
+  });
+
   it('shows failed lines on the record while it runs, until that is full', async () => {
     const server = await modelServer(() => fault(400));
     const batch = await aRunningBatch(world, chatLines(260));

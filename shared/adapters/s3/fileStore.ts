@@ -68,7 +68,7 @@ export function createFileStore({ client, bucket }: { client: S3Client; bucket: 
 
     async put(key, body, contentType = DEFAULT_CONTENT_TYPE) {
       const bytes = typeof body === 'string' ? Buffer.from(body) : body;
-      const { ETag } = await client.send(
+      const { ETag, $metadata } = await client.send(
         new PutObjectCommand({
           Bucket: bucket,
           Key: key,
@@ -78,7 +78,8 @@ export function createFileStore({ client, bucket }: { client: S3Client; bucket: 
           ChecksumAlgorithm: 'CRC32',
         }),
       );
-      return { etag: requireEtag(ETag, key) };
+      const { attempts } = $metadata;
+      return { etag: requireEtag(ETag, key), ...(attempts === undefined ? {} : { attempts }) };
     },
 
     upload(key, { contentType = DEFAULT_CONTENT_TYPE, partBytes = DEFAULT_PART_BYTES, resume } = {}) {

@@ -10,6 +10,8 @@ import { eachMember, endOfValue, hasEscapes } from './jsonText.ts';
 export type WrittenCall = { customId: string; endpoint: ModelEndpoint; model: string; body: Span; models: Span[] };
 type Span = { start: number; end: number };
 
+const OPEN_BRACE = 0x7b;
+
 /** A line for `/v1/embeddings` has to be parsed all the same: how much it asks for is told by the number of its texts. */
 const BY_TEXT = MODEL_ENDPOINTS.filter((endpoint) => endpoint !== 'embeddings').map(
   (endpoint) => [endpoint, `"/v1/${endpoint}"`] as const,
@@ -36,6 +38,9 @@ export function readWrittenCall(content: Buffer, latin1: string): WrittenCall | 
   eachMember(latin1, latin1.indexOf('{'), (nameStart, nameEnd, start) => {
     if (latin1.startsWith('"body"', nameStart)) {
       models = [];
+      body = undefined;
+      // Of two bodies the last counts, and the first may be anything.
+      if (latin1.charCodeAt(start) !== OPEN_BRACE) return endOfValue(latin1, start);
       body = { start, end: eachMember(latin1, start, inBody) };
       return body.end;
     }

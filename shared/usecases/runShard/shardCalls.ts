@@ -128,17 +128,21 @@ export class ShardCalls {
     const expectedBytes = this.#sizes.expected(line.call);
     this.#inFlight++;
     this.#expectedBytes += expectedBytes;
-    // It never rejects, and nothing waits for it: a promise a call is a good part of what a fast one costs.
-    void callLine(this.#deps, line, this.#options).then((result) => {
+    const over = (settle?: () => void, fault?: { error: unknown }) => {
       this.#inFlight--;
       this.#expectedBytes -= expectedBytes;
       try {
-        this.#settle(lane, call, line, result);
-        this.#onEnd();
+        settle?.();
+        this.#onEnd(fault);
       } catch (error) {
         this.#onEnd({ error });
       }
-    });
+    };
+    // Nothing waits for it: a promise a call is a good part of what a fast one costs.
+    void callLine(this.#deps, line, this.#options).then(
+      (result) => over(() => this.#settle(lane, call, line, result)),
+      (error: unknown) => over(undefined, { error }),
+    );
   }
 
   #settle(lane: ModelLane<HeldLine>, call: GatedCall, line: HeldLine, result: CallResult): void {

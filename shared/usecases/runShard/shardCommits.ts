@@ -141,6 +141,9 @@ export class ShardCommits {
   }
 
   isDue(now: number): boolean {
+    // A clock that was set back would have it wait until that time has come again.
+    this.#since = Math.min(this.#since, now);
+    this.#begunAt = Math.min(this.#begunAt, now);
     return now >= this.dueAt;
   }
 
@@ -218,13 +221,17 @@ export class ShardCommits {
       ...(manifest === undefined ? {} : { foldInto: manifest }),
     };
 
+    let timesSent = 0;
     const outcome = await this.#tryAgain(async () => {
-      await this.#deps.files.put(segment.key, body);
+      timesSent++;
+      const { attempts = 1 } = await this.#deps.files.put(segment.key, body);
+      timesSent += attempts - 1;
       if (manifest !== undefined) await this.#deps.files.put(manifest, JSON.stringify(inline), 'application/json');
       return shards.commit(this.#ref.batchId, commit);
     });
     this.#committingBytes = 0;
-    freeMemory(body);
+    // A socket that S3 has answered too early may still be sending what it was given.
+    if (timesSent === 1) freeMemory(body);
     if (outcome === 'lost') {
       this.lost = true;
       log.info('shard lost to another worker', {

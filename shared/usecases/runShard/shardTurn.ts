@@ -83,6 +83,7 @@ export class ShardTurn {
     // This worker's own claim counts as one.
     const caution = cautionAfter(record.deaths - 1);
     this.#caution = caution;
+    const { linesAtOnce } = caution;
     this.#giveUpFirst = caution.giveUpFirst;
     this.#linesLeft = caution.maxLines;
     this.#plan = planTurn(invocation.remainingMs(), worker);
@@ -90,11 +91,11 @@ export class ShardTurn {
     reader.leaveOut(record.done);
     this.#commits = new ShardCommits(deps, head, range, record, {
       ...worker,
-      ...(caution.linesAtOnce === undefined ? {} : { commitLines: caution.linesAtOnce, commitGapMs: 0 }),
+      ...(linesAtOnce && { commitLines: Math.min(worker.commitLines, linesAtOnce), commitGapMs: 0 }),
       deathsAfterCommit: () => deathsAfterCommit(caution, this.#linesLeft === 0),
     });
     const { inFlightMax, inFlightBytes } = worker;
-    const room = { lines: caution.linesAtOnce ?? inFlightMax * HELD_PER_PLACE, bytes: inFlightBytes };
+    const room = { lines: linesAtOnce ?? inFlightMax * HELD_PER_PLACE, bytes: inFlightBytes };
     this.#control = new ControlWatch(deps, head.batchId, { control, everyMs: worker.controlEverySeconds * 1000 });
     const { callTimeoutMs: timeoutMs } = this.#plan;
     this.#held = new HeldLines(room, (model) => openLane(deps, model, { head, callTimeoutMs: timeoutMs }));

@@ -33,6 +33,13 @@ describe('a line that is read by its text', () => {
     expect(sentOf(twice)).toBe('{"model":"new","model":"new"}');
   });
 
+  it.each(['""', '[{"model":"no"}]', 'null', '5'])('takes the last body where the first is %s', (first) => {
+    const text = `{"body":${first},"mm":0,"model":"no",${line('{"model":"old"}').slice(1)}`;
+    expect(read(text).call).toMatchObject({ model: 'old' });
+    expect(sentOf(text)).toBe('{"model":"new"}');
+    expect(read(line('{"model":"old"}', `,"body":${first}`)).call).toBeUndefined();
+  });
+
   it('takes no heed of what only looks like a member', () => {
     const tricky = '{"messages":["\\"model\\":\\"no\\"","]}"],"models":"no","model":"old"}';
     expect(sentOf(line(tricky, ',"metadata":{"body":{"model":"no"}}'))).toBe(tricky.replace('"old"', '"new"'));

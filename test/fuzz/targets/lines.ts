@@ -20,6 +20,8 @@ export const SEED_LINES: readonly string[] = [
   chat(),
   chat(',"seed":12345678901234567890,"temperature":1.10,"top_p":-0,"x":[1e5,0.0000001,9007199254740993]'),
   chat(',"__proto__":{"a":1},"constructor":1,"10":1,"2":[{}],"a":1,"a":{"b":2}', '\\ud800 \\u0000 \u2028'),
+  `{"body":"","mm":0,"model":"embedding",${chat().slice(1)}`,
+  `{"body":[{"model":"embedding"}],${chat().slice(1)}`,
   line('/v1/completions', '{"model":"default","prompt":["a","b"],"n":1}'),
   line('/v1/responses', '{"model":"default","input":"a","metadata":{"a":1.0}}'),
   line('/v1/embeddings', '{"model":"embedding","input":["a",[1,2]]}'),
