@@ -84,13 +84,13 @@ describe('S3', () => {
     ['breaks off, whether it has stored the file or not', reset],
   ])('that %s is asked again, and a third time', async (_, fault) => {
     const files = filesAt(await serve(fault, fault, stored));
-    expect(await files.put('parts/a', 'body')).toEqual({ etag: '"e"' });
+    expect(await files.put('parts/a', 'body')).toEqual({ etag: '"e"', attempts: 3 });
     expect(server?.requests).toHaveLength(3);
   });
 
   test('that does not answer is asked again', async () => {
     const files = filesAt(await serve(silent, stored), 200);
-    expect(await files.put('parts/a', 'body')).toEqual({ etag: '"e"' });
+    expect(await files.put('parts/a', 'body')).toEqual({ etag: '"e"', attempts: 2 });
   });
 
   test('that fails while it is read is asked for the rest', async () => {
