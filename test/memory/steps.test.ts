@@ -183,15 +183,16 @@ describe('memory of a step', () => {
     expect((await steps.head(bad)).plan?.invalid?.lines).toBe(200_000);
   });
 
-  test('worker and Finalize write twenty times the input, and ten times as much in the same memory', async () => {
+  test('worker and Finalize write twenty times the input, and twenty times as much in the same memory', async () => {
     const of = (count: number): Source => ({ count, line: (at) => vectorsLine(at, 60) });
     const small = await runAll(await createBatch(of(LINES_A_SHARD), { type: 'EMBEDDINGS' }));
-    const large = await runAll(await createBatch(of(10 * LINES_A_SHARD), { type: 'EMBEDDINGS' }));
+    const large = await runAll(await createBatch(of(20 * LINES_A_SHARD), { type: 'EMBEDDINGS' }));
     expect(large.outputMb).toBeGreaterThan(15 * large.inputMb);
     expectFlat('Finalize', small.finalizeBatch, large.finalizeBatch, large.outputMb - small.outputMb);
-    // Its window opens over some dozens of calls: from then on the process is as large as it gets.
-    const [, , third = 0] = large.runShard;
-    expectFlat('worker', third, large.runShard.at(-1) ?? 0, 0.7 * large.outputMb);
+    // Its window opens over some dozens of calls, and the heap finds its size over some shards more: from then on the
+    // process is as large as it gets, but for the collector's timing.
+    const [, , , , fifth = 0] = large.runShard;
+    expectFlat('worker', fifth, large.runShard.at(-1) ?? 0, 0.75 * large.outputMb);
   });
 
   test('answers of nearly 10 MB, thousands of vectors each, fit a worker that keeps many calls in flight', async () => {
