@@ -1,6 +1,5 @@
 import { type BatchRef, MAX_BATCH_ERRORS, type Usage } from '../../domain/batch.ts';
 import { freeMemory } from '../../domain/freeMemory.ts';
-import { encodeSegment, type SegmentEntry, segmentTexts } from '../../domain/lines/segment.ts';
 import { objectKeys } from '../../domain/objectKeys.ts';
 import {
   isShardDone,
@@ -11,8 +10,8 @@ import {
   setBit,
 } from '../../domain/shard.ts';
 import type { Ports } from '../../ports.ts';
+import { PendingResults, type TakenResult } from './pendingResults.ts';
 import type { LineResult } from './prepareLine.ts';
-import { ResultMemory } from './resultMemory.ts';
 
 export type CommitSettings = {
   commitEverySeconds: number;
@@ -25,7 +24,6 @@ export type CommitSettings = {
 
 /** A commit that waits for `commitGapMs` waits for no more than so many times `commitLines`. */
 export const MOST_LINES_FACTOR = 5;
-type Entry = SegmentEntry & Pick<LineResult, 'error'>;
 
 /** S3 and DynamoDB are tried again by their clients; this is for an outage of some seconds. */
 const COMMIT_TRIES = 3;
@@ -49,9 +47,7 @@ export class ShardCommits {
   #commits: number;
   #done: Uint8Array;
   #segments: SegmentRef[];
-  #entries: Entry[] = [];
-  #memory = new ResultMemory();
-  #bytes = 0;
+  readonly #pending = new PendingResults();
   #committingBytes = 0;
   #usage: Usage = { inputTokens: 0, outputTokens: 0 };
   #since: number;
@@ -95,11 +91,11 @@ export class ShardCommits {
     return this.#running !== undefined;
   }
   get pending(): number {
-    return this.#entries.length;
+    return this.#pending.count;
   }
   /** Bytes of results held here, on their way included. */
   get heldBytes(): number {
-    return this.#bytes + this.#committingBytes;
+    return this.#pending.bytes + this.#committingBytes;
   }
   get shardDone(): boolean {
     return isShardDone(this.#range, this.#done);
@@ -107,20 +103,18 @@ export class ShardCommits {
   /** When a commit falls due, by what there is now; far away where there is nothing to commit. */
   get dueAt(): number {
     const { commitEverySeconds, commitLines, commitGapMs, commitBytes } = this.#settings;
-    const { length } = this.#entries;
-    if (length === 0) return Number.POSITIVE_INFINITY;
-    if (length >= MOST_LINES_FACTOR * commitLines || this.#bytes >= commitBytes) return Number.NEGATIVE_INFINITY;
+    const { count, bytes } = this.#pending;
+    if (count === 0) return Number.POSITIVE_INFINITY;
+    if (count >= MOST_LINES_FACTOR * commitLines || bytes >= commitBytes) return Number.NEGATIVE_INFINITY;
     const byTime = this.#since + commitEverySeconds * 1000;
-    return length >= commitLines ? Math.min(byTime, this.#begunAt + commitGapMs) : byTime;
+    return count >= commitLines ? Math.min(byTime, this.#begunAt + commitGapMs) : byTime;
   }
 
   /** The line is finished: its result waits for the next commit. */
-  add({ line, file, json, error }: LineResult): void {
-    if (this.#entries.length === 0) this.#since = this.#deps.clock.now();
-    const bytes = this.#memory.write(segmentTexts(line, file, json));
-    this.#entries.push({ line, file, bytes, ...(error ? { error } : {}) });
-    this.#bytes += bytes.length;
-    this.attempts.delete(line - this.#range.firstLine);
+  add(result: LineResult): void {
+    if (this.#pending.count === 0) this.#since = this.#deps.clock.now();
+    this.#pending.add(result);
+    this.attempts.delete(result.line - this.#range.firstLine);
   }
 
   setAttempts(index: number, attempts: number): void {
@@ -150,7 +144,7 @@ export class ShardCommits {
   /** Starts a commit of what is there, unless one is under way. Rejects where it cannot be told whether it counts. */
   start(): Promise<void> {
     if (this.#running !== undefined) return this.#running;
-    if (this.#entries.length === 0 || this.lost) return Promise.resolve();
+    if (this.#pending.count === 0 || this.lost) return Promise.resolve();
     this.#running = this.#commit().finally(() => {
       this.#running = undefined;
     });
@@ -159,7 +153,7 @@ export class ShardCommits {
 
   /** Commits all there is. */
   async flush(): Promise<void> {
-    while (!this.lost && (this.#running !== undefined || this.#entries.length > 0)) await this.start();
+    while (!this.lost && (this.#running !== undefined || this.#pending.count > 0)) await this.start();
   }
 
   /** When what was committed is to be told to the batch; far away where that was done. */
@@ -186,17 +180,18 @@ export class ShardCommits {
   async #commit(): Promise<void> {
     const { shards, clock, log } = this.#deps;
     this.#begunAt = clock.now();
-    const { entries, body } = this.#takeSegment();
+    const { results, body } = this.#pending.take(this.#settings.commitBytes);
+    this.#committingBytes = body.length;
     const usage = this.#usage;
     this.#usage = { inputTokens: 0, outputTokens: 0 };
 
     this.#attemptsSaved = true;
 
-    const lines = entries.map((entry) => entry.line);
+    const lines = results.map(({ line }) => line);
     const done = this.#done.slice();
     for (const line of lines) setBit(done, line - this.#range.firstLine);
-    const failed = entries.filter((entry) => entry.file === 'e').length;
-    const completed = entries.length - failed;
+    const failed = results.filter(({ file }) => file === 'e').length;
+    const completed = results.length - failed;
     const nonce = this.#deps.ids.ulid();
     const name = [this.#ref, this.#range.shard, this.#epoch, this.#commits, nonce] as const;
     const segment: SegmentRef = {
@@ -251,32 +246,13 @@ export class ShardCommits {
     uncounted.failed += failed;
     uncounted.inputTokens += usage.inputTokens;
     uncounted.outputTokens += usage.outputTokens;
-    await this.#addErrors(entries);
-  }
-
-  /**
-   * The oldest results, `commitBytes` or one more line of them: answers of megabytes that came while a commit was under
-   * way would else be in memory twice, all at once. The rest waits for the next commit.
-   */
-  #takeSegment(): { entries: readonly Omit<Entry, 'bytes'>[]; body: Buffer } {
-    let count = 0;
-    let bytes = 0;
-    while (count < this.#entries.length && bytes < this.#settings.commitBytes)
-      bytes += this.#entries[count++]?.bytes.length ?? 0;
-    this.#committingBytes = bytes;
-    this.#bytes -= bytes;
-    const entries = this.#entries.splice(0, count);
-    const body = encodeSegment(entries);
-    // Those that stay behind lie in the same memory: then it is left to the collector.
-    if (this.#entries.length === 0) this.#memory.free();
-    else this.#memory = new ResultMemory();
-    return { entries, body };
+    await this.#addErrors(results);
   }
 
   /** The record shows the first failed lines while the batch runs. Finalize sets the exact list. */
-  async #addErrors(entries: readonly Omit<Entry, 'bytes'>[]): Promise<void> {
+  async #addErrors(results: readonly TakenResult[]): Promise<void> {
     if (this.#errorsFull) return;
-    const errors = entries
+    const errors = results
       .flatMap(({ line, error }) => (error ? [{ ...error, line, param: null }] : []))
       .sort((a, b) => a.line - b.line)
       .slice(0, MAX_BATCH_ERRORS);
