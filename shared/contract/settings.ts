@@ -59,8 +59,8 @@ const StageSettings = z.strictObject({
     .prefault({}),
   shards: z
     .strictObject({
-      /** 10 MB of lines of 1 KB. Larger ones cost fewer state transitions; smaller ones share the last round better. */
-      maxLines: Positive.max(10_000).default(10_000),
+      /** 25 MB of lines of 1 KB. Larger ones cost fewer state transitions; smaller ones share the last round better. */
+      maxLines: Positive.max(25_000).default(25_000),
       maxBytes: Positive.default(64 * MIB),
       /** Workers of one batch at a time. A small batch is cut so that this many can share it. */
       maxWorkers: Positive.max(1_000).default(50),

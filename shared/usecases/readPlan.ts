@@ -3,7 +3,7 @@ import { readLines } from '../domain/lines/lineReader.ts';
 import { type ShardRange, ShardRangeSchema } from '../domain/shard.ts';
 import type { Ports } from '../ports.ts';
 
-/** A line of the plan is a range and a bitmap of at most 10,000 lines in base64: 1.7 KB. */
+/** A line of the plan is a range and a bitmap of at most 25,000 lines in base64: 4.2 KB. */
 const MAX_RANGE_BYTES = 64 * 1024;
 
 /** The shards that Validate laid down, in order. Throws where the file does not hold all of them. */

@@ -15,7 +15,7 @@ test('cost prints the fees of each service beside those of the model', async () 
   const text = await run('cost', '--lines', '1000000', '--latency', '1s', '--tokens', '500');
   for (const name of ['Step Functions', 'Lambda', 'S3', 'DynamoDB', 'API Gateway', 'All of AWS', 'The model'])
     expect(text).toContain(name);
-  expect(text).toContain('100 shards of 10,000 lines');
+  expect(text).toContain('50 shards of 20,000 lines');
 });
 
 test('the model’s fees are tokens times its prices', async () => {

@@ -5,7 +5,7 @@ import type { FileStore } from '../../ports.ts';
 
 /**
  * Bytes read at once. A whole piece is taken before its lines are used, so that no connection to S3 stays open while
- * the models are slow; with the usual shard (10,000 lines of 1 KB) it is three requests.
+ * the models are slow; with the largest shard of lines of 1 KB it is seven requests.
  */
 const PIECE_BYTES = 4 * 1024 * 1024;
 /** What is left when the next piece is asked for: enough for the time that it takes to come. */
