@@ -249,8 +249,8 @@ export type ShardStore = {
   seal(batchId: string, range: ShardRange): Promise<ShardRecord>;
   /** The record as it stands; undefined where no worker ever took the shard. */
   get(batchId: string, shard: number): Promise<ShardRecord | undefined>;
-  /** All shard records of a batch, in no order. */
-  list(batchId: string): AsyncIterable<ShardRecord>;
+  /** All shard records of a batch, in no order. `shards`: how many its plan has, where there is one: less is to be read then. */
+  list(batchId: string, shards?: number): AsyncIterable<ShardRecord>;
 };
 
 export type ApiKeyStore = {

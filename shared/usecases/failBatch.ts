@@ -35,7 +35,7 @@ export async function failBatch(
 
   const head = await batches.get(ref);
   if (!head || isEnded(head.status) || head.attempt !== input.attempt) return { ...run, next: 'end' };
-  const idleAttempts = idleAttemptsNow(head, await progressMade(deps, ref.batchId));
+  const idleAttempts = idleAttemptsNow(head, await progressMade(deps, head));
   // The cause may hold content of the client's: only its name is logged.
   log.error('A step of the batch failed', { ...run, error: { name: input.error.Error }, idleAttempts });
 

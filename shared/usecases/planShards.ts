@@ -48,7 +48,7 @@ export async function planShards(
     throw new Error(`Batch ${batchId} has no plan`);
   }
 
-  const [found] = await Promise.all([readRecords(deps, batchId), requireInput(deps, head)]);
+  const [found] = await Promise.all([readRecords(deps, batchId, plan), requireInput(deps, head)]);
   const kept = plan.kept ?? 0;
   const counts = {
     total: plan.lines + kept,
@@ -99,7 +99,7 @@ type Found = {
   finished: Map<number, number>;
 };
 
-async function readRecords(deps: Pick<Ports, 'shards'>, batchId: string): Promise<Found> {
+async function readRecords(deps: Pick<Ports, 'shards'>, batchId: string, plan: Plan): Promise<Found> {
   const found: Found = {
     completed: 0,
     failed: 0,
@@ -107,7 +107,7 @@ async function readRecords(deps: Pick<Ports, 'shards'>, batchId: string): Promis
     idleTurns: 0,
     finished: new Map(),
   };
-  for await (const record of deps.shards.list(batchId)) {
+  for await (const record of deps.shards.list(batchId, plan.shards)) {
     found.completed += record.completed;
     found.failed += record.failed;
     found.usage.inputTokens += record.usage.inputTokens;

@@ -117,8 +117,8 @@ export function createShardStore(table: Table): ShardStore {
       return standing && recordOf(standing);
     },
 
-    async *list(batchId) {
-      const partitions = Array.from({ length: SHARD_PARTITIONS }, (_, partition) =>
+    async *list(batchId, shards = SHARD_PARTITIONS) {
+      const partitions = Array.from({ length: Math.min(shards, SHARD_PARTITIONS) }, (_, partition) =>
         queryRecords(table, {
           where: (e) => ({ keys: e.equals(TABLE.partitionKey, keys.shardPartition(batchId, partition)) }),
         }),

@@ -41,7 +41,7 @@ export async function expireBatch(deps: CheckDeps, head: BatchHead): Promise<Loo
     // Refused: it has just gone on to be run. Its execution is stopped all the same, and the next one gathers.
     if (moved.result !== 'refused' || moved.head.status !== 'in_progress') return { did: 'unchanged' };
   }
-  const committed = await progressMade(deps, head.batchId);
+  const committed = await progressMade(deps, head);
   const progress = { idleAttempts: 0, committedAtAttempt: committed };
   if ((await batches.takeAttempt(head, head.attempt, progress)) === 'superseded') return { did: 'unchanged' };
   await workflow.startBatch(head, head.attempt + 1);

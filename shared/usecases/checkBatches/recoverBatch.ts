@@ -34,7 +34,7 @@ export async function recoverBatch(
     return started === 'started' ? look('recovered', 'execution_not_started') : { did: 'unchanged' };
   }
 
-  const committed = await progressMade(deps, head.batchId);
+  const committed = await progressMade(deps, head);
   const counted = idleAttemptsNow(head, committed);
   // One that was stopped from outside (the local run ended, somebody called StopExecution), or that a deploy has made
   // unreadable, says nothing about the batch.

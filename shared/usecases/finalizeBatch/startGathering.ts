@@ -105,7 +105,7 @@ async function survey(deps: Pick<Deps, 'files' | 'shards'>, head: BatchHead): Pr
   const linesOf = new Map<number, number>();
   for await (const { shard, lines } of readPlan(deps, head.plan)) linesOf.set(shard, lines);
   const unfinished = new Set(linesOf.keys());
-  for await (const record of deps.shards.list(head.batchId)) {
+  for await (const record of deps.shards.list(head.batchId, head.plan?.shards)) {
     const lines = linesOf.get(record.shard);
     if (lines === undefined || !isShardDone({ lines }, record.done)) continue;
     unfinished.delete(record.shard);
@@ -118,7 +118,7 @@ async function survey(deps: Pick<Deps, 'files' | 'shards'>, head: BatchHead): Pr
 async function surveyRecords(deps: Pick<Deps, 'shards'>, head: BatchHead): Promise<Survey> {
   const usage: Usage = { inputTokens: 0, outputTokens: 0 };
   let finished = 0;
-  for await (const record of deps.shards.list(head.batchId)) {
+  for await (const record of deps.shards.list(head.batchId, head.plan?.shards)) {
     finished += record.completed + record.failed;
     addUsage(usage, record);
   }

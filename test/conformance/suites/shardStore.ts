@@ -12,9 +12,9 @@ export function shardStoreSuite(open: () => ShardStore): void {
     if (record === 'sealed') throw new Error('The shard is sealed');
     return record;
   };
-  const all = async (batchId: string) => {
+  const all = async (batchId: string, shards?: number) => {
     const records: ShardRecord[] = [];
-    for await (const record of open().list(batchId)) records.push(record);
+    for await (const record of open().list(batchId, shards)) records.push(record);
     return records.toSorted((a, b) => a.shard - b.shard);
   };
 
@@ -291,6 +291,14 @@ export function shardStoreSuite(open: () => ShardStore): void {
       await claimed(`${batchId}X`);
       expect((await all(batchId)).map((record) => record.shard)).toEqual(Array.from({ length: 60 }, (_, n) => n));
       expect(await all(newBatchId())).toEqual([]);
+    });
+
+    test.each([0, 1, 3, 8, 9])('of a batch of %i shards it finds each of them', async (shards) => {
+      const batchId = newBatchId();
+      for (let shard = 0; shard < shards; shard++) await claimed(batchId, aRange({ shard }));
+      expect((await all(batchId, shards)).map((record) => record.shard)).toEqual(
+        Array.from({ length: shards }, (_, n) => n),
+      );
     });
 
     test('goes on over pages of 1 MB', async () => {
