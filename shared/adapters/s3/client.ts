@@ -23,6 +23,8 @@ export function createS3Client(config: S3ClientConfig = {}): S3Client {
     },
     ...config,
   });
+  // As for the table's client: copies for a log that nobody has.
+  client.middlewareStack.remove('loggerMiddleware');
   client.middlewareStack.add(
     (next, { commandName }) =>
       (args) => {
