@@ -137,8 +137,11 @@ function told(bench: Bench, unit: string, measure: () => Promise<number>): () =>
   };
 }
 
-/** Each look takes 10 ms of the cores that the batch runs on; when it was completed is told by its record. */
-const LOOK_EVERY_MS = 1_000;
+/**
+ * Each look takes 10 ms of the cores that the batch runs on, so that the first comes when most have ended; when it was
+ * completed is told by its record.
+ */
+const LOOK_EVERY_MS = 2_500;
 
 type BatchTimes = { submittedMs: number; seconds: number; untilRunning: number; running: number; gathering: number };
 

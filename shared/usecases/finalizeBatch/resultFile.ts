@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import * as z from 'zod';
 import type { FileStore, FileUpload } from '../../ports.ts';
 import { type FileHash, plainHash, resumableHash } from './fileHash.ts';
@@ -119,5 +120,7 @@ export class ResultFile {
     this.#used = 0;
     this.#hash.update(chunk);
     await this.#upload.write(chunk);
+    // Else nothing would be sent or received for as long as there are lines at hand, which is eight segments.
+    await nextTurn();
   }
 }
