@@ -7,7 +7,7 @@ import { FileChanged, FileMissing, type Invocation, type Ports } from '../ports.
 import { enterInputStep } from './enterInputStep.ts';
 import { abandon, type Copied, type Copy, copyInput, interruptible, refuseOver } from './fetchInput/copyInput.ts';
 import { type FetchCheckpoint, loadCheckpoint } from './fetchInput/fetchCheckpoint.ts';
-import { BrokenOff, canResume, isGzip, peek, readThrough, reopen, unpack } from './fetchInput/readSource.ts';
+import { BrokenOff, canResume, GZIP_MAGIC, isGzip, peek, readThrough, reopen, unpack } from './fetchInput/readSource.ts';
 import { Interrupted, watchStop } from './fetchInput/stopWatch.ts';
 import { rejectInput } from './rejectInput.ts';
 
@@ -86,9 +86,13 @@ async function bringUpload(deps: Deps, copy: Copy, fileId: string): Promise<Copi
       'input_file_changed',
       `The upload ${fileId} has ${bytes} bytes, but was announced with ${upload.bytes}.`,
     );
-  const { start, chunks, close } = await peek(await deps.files.read(key, { ifMatch: etag }));
-  if (isGzip(start)) return copyInput(copy, unpack(interruptible(copy, chunks)), undefined);
+  // Of a stream that is not read on S3 would have sent megabytes before it hears of that.
+  const { start, close } = await peek(await deps.files.read(key, { ifMatch: etag, end: GZIP_MAGIC.length }));
   await close();
+  if (isGzip(start)) {
+    const packed = await deps.files.read(key, { ifMatch: etag });
+    return copyInput(copy, unpack(interruptible(copy, packed)), undefined);
+  }
   refuseOver(deps.settings.limits.inputBytes, bytes);
   return { kind: 'fetched', input: { key, bytes, etag } };
 }

@@ -91,7 +91,7 @@ async function* withoutFirst(body: AsyncIterable<Uint8Array>): AsyncGenerator<Ui
   }
 }
 
-const GZIP_MAGIC = [0x1f, 0x8b] as const;
+export const GZIP_MAGIC = [0x1f, 0x8b] as const;
 
 /** No JSONL starts with these two bytes: the second cannot begin a character of UTF-8. */
 export function isGzip(start: Uint8Array): boolean {

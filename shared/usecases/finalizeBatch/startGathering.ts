@@ -26,14 +26,12 @@ export async function startGathering(deps: Deps, head: BatchHead, attempt: numbe
   const { batches, controls, clock } = deps;
   const number = await batches.takeGathering(head, attempt);
   if (number === 'superseded') return 'superseded';
-  const { planGone, invalidGone } = await whatIsGone(deps, head);
+  const [{ planGone, invalidGone }, control] = await Promise.all([
+    whatIsGone(deps, head),
+    controls.get(head.batchId),
+  ]);
   const before = planGone ? await surveyRecords(deps, head) : await survey(deps, head);
-  const facts = {
-    status: head.status,
-    standing: head.outcome,
-    control: await controls.get(head.batchId),
-    deadline: head.expiresAt,
-  };
+  const facts = { status: head.status, standing: head.outcome, control, deadline: head.expiresAt };
   if (!decideOutcome({ ...facts, allDone: before.allDone, now: clock.now() })) {
     throw new FinalizedTooEarly(`Batch ${head.batchId} has lines left to run and no reason to end`);
   }
