@@ -6,9 +6,15 @@ import { addUse, type BilledUse, feesOf, NO_USE, type Service, totalFees } from 
 import { billedUseOf } from './fees/meteredUse.ts';
 import { planBatch } from './forecast/batchPlan.ts';
 
-/** A batch of which shards are as full as those of a million lines, and one ten times as large. */
+/**
+ * A million lines are cut into larger ones (20,000 for 50 workers): one of those takes five minutes at a second a call.
+ * So what comes with a shard (transitions, claim, start and end) is counted for more shards than there will be.
+ */
+const SHARD_LINES = 10_000;
 const SMALL_LINES = 2_000;
 const LARGE_LINES = 10 * SMALL_LINES;
+/** Not cut smaller for the sake of sharing: a million lines are enough for full shards. */
+const FULL_SHARDS = { maxLines: SHARD_LINES, minLines: SHARD_LINES };
 /** Large enough that what each batch takes whatever its size is a few percent. */
 const GROWTH_LINES = 20_000;
 const GROWTH_LATENCY_MS = 20;
@@ -55,8 +61,7 @@ async function countTwo(
   const [small, large] = await runCounted({
     batches: sizes.map((lines) => ({ lines, lineBytes: LINE_BYTES })),
     latencyMs,
-    // Not cut smaller for the sake of sharing: a million lines are enough for full shards.
-    settings: { ...settings, shards: { ...shards, minLines: shards.maxLines } },
+    settings: { ...settings, shards: { ...shards, ...FULL_SHARDS } },
     ...(onProgress ? { onProgress } : {}),
   });
   if (!small || !large) throw new Error('Two batches were to be counted');
@@ -79,7 +84,7 @@ function atLatency({ lines, lineBytes, metered }: CountedBatch, settings: Settin
   );
   const memoryMb = functions['workflow/runShard'].memoryMb;
   const job = { lines, lineBytes, answerBytes: lineBytes, latencyMs: LATENCY_MS };
-  const full = { ...settings, shards: { ...settings.shards, minLines: settings.shards.maxLines } };
+  const full = { ...settings, shards: { ...settings.shards, ...FULL_SHARDS } };
   const { shardSeconds } = planBatch(job, full, memoryMb);
   return addUse(billedUseOf(counted), {
     lambdaGbSeconds: workers.length * shardSeconds * (memoryMb / 1_024),

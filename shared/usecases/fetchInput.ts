@@ -7,7 +7,16 @@ import { FileChanged, FileMissing, type Invocation, type Ports } from '../ports.
 import { enterInputStep } from './enterInputStep.ts';
 import { abandon, type Copied, type Copy, copyInput, interruptible, refuseOver } from './fetchInput/copyInput.ts';
 import { type FetchCheckpoint, loadCheckpoint } from './fetchInput/fetchCheckpoint.ts';
-import { BrokenOff, canResume, GZIP_MAGIC, isGzip, peek, readThrough, reopen, unpack } from './fetchInput/readSource.ts';
+import {
+  BrokenOff,
+  canResume,
+  GZIP_MAGIC,
+  isGzip,
+  peek,
+  readThrough,
+  reopen,
+  unpack,
+} from './fetchInput/readSource.ts';
 import { Interrupted, watchStop } from './fetchInput/stopWatch.ts';
 import { rejectInput } from './rejectInput.ts';
 

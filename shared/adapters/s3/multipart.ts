@@ -17,12 +17,6 @@ export const MIN_PART_BYTES = 5 * 1024 * 1024;
 export const DEFAULT_PART_BYTES = 8 * 1024 * 1024;
 // 10,000 parts are the most. Doubling every 1,000 reaches 5 TB from 5 MiB parts, and 8 GiB fit before the first doubling.
 const PARTS_PER_SIZE = 1000;
-/**
- * Parts on their way at once. One of 8 MB takes S3 some 0.2 s (by its performance guidelines 85 to 90 MB/s a connection,
- * and 100 ms or more before it answers): one at a time would be half of what a Lambda's network has. Each is memory as
- * large as a part.
- */
-const MOST_ON_THEIR_WAY = 2;
 /** A file of a few lines takes little memory; one that fills its part has been copied twice on the way there. */
 const FIRST_BUFFER_BYTES = 64 * 1024;
 const GROWTH = 8;
@@ -40,7 +34,7 @@ export async function openUpload(target: Target, resume?: UploadState): Promise<
   return upload;
 }
 
-/** Holds the part being filled, and has few others on their way. What fits one part goes up as one PutObject. */
+/** Holds the part being filled, and has at most one other on its way. What fits one part goes up as one PutObject. */
 class MultipartUpload implements FileUpload {
   readonly #target: Target;
   #uploadId: string | undefined;
@@ -48,10 +42,9 @@ class MultipartUpload implements FileUpload {
   #bytes = 0;
   #buffer: Buffer = Buffer.alloc(0);
   #filled = 0;
-  /** Of parts that have been sent: made anew for each part they would be most of what is collected. */
-  readonly #spares: Buffer[] = [];
-  /** Oldest first. They never reject: `#failure` is what went wrong. */
-  readonly #onTheirWay: Promise<void>[] = [];
+  /** Of the part before, once that is sent: made anew for each part they would be most of what is collected. */
+  #spare: Buffer | undefined;
+  #inFlight: Promise<void> | undefined;
   #failure: { error: unknown } | undefined;
   #ended = false;
 
@@ -146,9 +139,9 @@ class MultipartUpload implements FileUpload {
   async abort(): Promise<void> {
     this.#ended = true;
     this.#buffer = Buffer.alloc(0);
+    this.#spare = undefined;
     // A part that arrives after the abort would stay: first let it land.
-    await Promise.all(this.#onTheirWay);
-    this.#spares.splice(0);
+    await this.#inFlight;
     if (this.#uploadId === undefined) return;
     const { client, bucket, key } = this.#target;
     try {
@@ -160,7 +153,7 @@ class MultipartUpload implements FileUpload {
 
   #requireOpen(): void {
     if (this.#ended) throw new Error(`The upload to ${this.#target.key} has ended.`);
-    this.#requireNoFailure();
+    if (this.#failure) throw this.#failure.error;
   }
 
   /** Grows the first part's buffer in few steps, each of which is garbage, so that a small file never costs a whole part. */
@@ -188,20 +181,20 @@ class MultipartUpload implements FileUpload {
     return UploadId;
   }
 
-  /** Waits until there is a place for it, then sends the part and waits for nothing. */
+  /** Waits for the part before, then sends this one and waits for nothing. */
   async #sendPart(): Promise<void> {
     const uploadId = await this.#begin();
-    while (this.#onTheirWay.length >= MOST_ON_THEIR_WAY) await this.#onTheirWay.shift();
-    this.#requireNoFailure();
+    await this.#settle();
     const { client, bucket, key } = this.#target;
     const partNumber = this.#parts.length + 1;
     const sent = this.#buffer;
     const body = sent.subarray(0, this.#filled);
-    this.#buffer = this.#spares.pop() ?? Buffer.alloc(0);
+    this.#buffer = this.#spare ?? Buffer.alloc(0);
+    this.#spare = undefined;
     this.#filled = 0;
     const part: CompletedPart = { PartNumber: partNumber };
     this.#parts.push(part);
-    const sending = client
+    this.#inFlight = client
       .send(
         new UploadPartCommand({
           Bucket: bucket,
@@ -215,21 +208,17 @@ class MultipartUpload implements FileUpload {
       )
       .then((answer) => {
         Object.assign(part, completedPart(partNumber, answer));
-        this.#spares.push(sent);
+        this.#spare = sent;
       })
       .catch((error: unknown) => {
         // Thrown by the next call: nobody waits for this promise until then.
-        this.#failure ??= { error };
+        this.#failure = { error };
       });
-    this.#onTheirWay.push(sending);
   }
 
   async #settle(): Promise<void> {
-    await Promise.all(this.#onTheirWay.splice(0));
-    this.#requireNoFailure();
-  }
-
-  #requireNoFailure(): void {
+    await this.#inFlight;
+    this.#inFlight = undefined;
     if (this.#failure) throw this.#failure.error;
   }
 

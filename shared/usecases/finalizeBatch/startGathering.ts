@@ -26,10 +26,7 @@ export async function startGathering(deps: Deps, head: BatchHead, attempt: numbe
   const { batches, controls, clock } = deps;
   const number = await batches.takeGathering(head, attempt);
   if (number === 'superseded') return 'superseded';
-  const [{ planGone, invalidGone }, control] = await Promise.all([
-    whatIsGone(deps, head),
-    controls.get(head.batchId),
-  ]);
+  const [{ planGone, invalidGone }, control] = await Promise.all([whatIsGone(deps, head), controls.get(head.batchId)]);
   const before = planGone ? await surveyRecords(deps, head) : await survey(deps, head);
   const facts = { status: head.status, standing: head.outcome, control, deadline: head.expiresAt };
   if (!decideOutcome({ ...facts, allDone: before.allDone, now: clock.now() })) {
