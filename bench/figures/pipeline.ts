@@ -154,6 +154,7 @@ async function runBatch(api: BenchApi, inputFileUrl: string): Promise<BatchTimes
   const submittedMs = Date.now();
   const id = await api.create(inputFileUrl);
   for (;;) {
+    await pause(LOOK_EVERY_MS);
     const { status, in_progress_at, finalizing_at, completed_at, delivered_at, request_counts } = await api.get(id);
     if (['failed', 'expired', 'cancelled'].includes(status)) throw new Error(`The batch is ${status}`);
     if (completed_at !== null && request_counts.failed > 0) throw new Error(`${request_counts.failed} lines failed`);
@@ -164,6 +165,5 @@ async function runBatch(api: BenchApi, inputFileUrl: string): Promise<BatchTimes
       const parts = { untilRunning: started, running: gathered - started, gathering: ended - gathered };
       return { submittedMs, seconds: ended, ...parts };
     }
-    await pause(LOOK_EVERY_MS);
   }
 }

@@ -95,10 +95,10 @@ async function bringUpload(deps: Deps, copy: Copy, fileId: string): Promise<Copi
       'input_file_changed',
       `The upload ${fileId} has ${bytes} bytes, but was announced with ${upload.bytes}.`,
     );
-  // Of a stream that is not read on S3 would have sent megabytes before it hears of that.
-  const { start, close } = await peek(await deps.files.read(key, { ifMatch: etag, end: GZIP_MAGIC.length }));
-  await close();
-  if (isGzip(start)) {
+  // And read to their end: of a stream that is not S3 would have sent megabytes, and its connection would be lost.
+  const start: Uint8Array[] = [];
+  for await (const chunk of await deps.files.read(key, { ifMatch: etag, end: GZIP_MAGIC.length })) start.push(chunk);
+  if (isGzip(Buffer.concat(start))) {
     const packed = await deps.files.read(key, { ifMatch: etag });
     return copyInput(copy, unpack(interruptible(copy, packed)), undefined);
   }

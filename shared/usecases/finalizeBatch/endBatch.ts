@@ -42,15 +42,13 @@ export async function endBatch(deps: Deps, gathered: Gathered): Promise<BatchHea
   const errors = await gathered.errors.complete();
 
   // Only an open batch's record is written to; what another attempt of the same batch would write is the same.
-  const [standing, first] = await Promise.all([batches.get(head), firstErrors(deps, gathered)]);
+  const standing = await batches.get(head);
   if (!standing || standing.attempt !== attempt) return 'superseded';
   if (isEnded(standing.status)) return names(standing, output, errors) ? standing : 'superseded';
+  const first = await firstErrors(deps, gathered);
   const written = { receipt: receiptOf(head, progress, output, errors), errors: first };
-  const [receipt, lineIndex] = await Promise.all([
-    batches.setReceipt(head.batchId, gathering.number, written),
-    putLineIndex(deps, gathered),
-  ]);
-  if (receipt === 'superseded') return 'superseded';
+  if ((await batches.setReceipt(head.batchId, gathering.number, written)) === 'superseded') return 'superseded';
+  const lineIndex = await putLineIndex(deps, gathered);
 
   const { usage } = gathering;
   const change = {
