@@ -13,8 +13,6 @@ import { planBatch } from './forecast/batchPlan.ts';
 const SHARD_LINES = 10_000;
 const SMALL_LINES = 2_000;
 const LARGE_LINES = 10 * SMALL_LINES;
-/** Not cut smaller for the sake of sharing: a million lines are enough for full shards. */
-const FULL_SHARDS = { maxLines: SHARD_LINES, minLines: SHARD_LINES };
 /** Large enough that what each batch takes whatever its size is a few percent. */
 const GROWTH_LINES = 20_000;
 const GROWTH_LATENCY_MS = 20;
@@ -57,15 +55,19 @@ async function countTwo(
   latencyMs: number,
   onProgress?: (text: string) => void,
 ): Promise<{ small: CountedBatch; large: CountedBatch }> {
-  const { shards } = settings;
   const [small, large] = await runCounted({
     batches: sizes.map((lines) => ({ lines, lineBytes: LINE_BYTES })),
     latencyMs,
-    settings: { ...settings, shards: { ...shards, ...FULL_SHARDS } },
+    settings: withFullShards(settings),
     ...(onProgress ? { onProgress } : {}),
   });
   if (!small || !large) throw new Error('Two batches were to be counted');
   return { small, large };
+}
+
+/** Not cut smaller for the sake of sharing: a million lines are enough for full shards. */
+function withFullShards(settings: Settings): Settings {
+  return { ...settings, shards: { ...settings.shards, maxLines: SHARD_LINES, minLines: SHARD_LINES } };
 }
 
 export function feesGrowth(small: CountedBatch, large: CountedBatch, settings: Settings): number {
@@ -84,8 +86,7 @@ function atLatency({ lines, lineBytes, metered }: CountedBatch, settings: Settin
   );
   const memoryMb = functions['workflow/runShard'].memoryMb;
   const job = { lines, lineBytes, answerBytes: lineBytes, latencyMs: LATENCY_MS };
-  const full = { ...settings, shards: { ...settings.shards, ...FULL_SHARDS } };
-  const { shardSeconds } = planBatch(job, full, memoryMb);
+  const { shardSeconds } = planBatch(job, withFullShards(settings), memoryMb);
   return addUse(billedUseOf(counted), {
     lambdaGbSeconds: workers.length * shardSeconds * (memoryMb / 1_024),
     dynamoDbReadUnits: workers.length * Math.floor(shardSeconds / settings.worker.controlEverySeconds),

@@ -503,10 +503,10 @@ describe('crashes and doubles', () => {
     expect(await told()).toBe(3);
   });
 
-  it('waits between commits for the sake of their lines, but not with five times as many, nor at the end', async () => {
-    const time = handClock();
+  /** A worker that commits every two lines, 250 ms apart, all of its calls in flight; `sizes`: lines of each commit so far. */
+  const commitsOfCallsInFlight = async (lines: number, { clock }: ReturnType<typeof handClock>) => {
     const model = handModel();
-    const batch = await aRunningBatch(world, chatLines(20));
+    const batch = await aRunningBatch(world, chatLines(lines), { deadline: clock.now() + 100_000_000 });
     const sizes: number[] = [];
     const shards = withFaults(world.shards, {
       commit: async (batchId, commit) => {
@@ -514,13 +514,19 @@ describe('crashes and doubles', () => {
         return world.shards.commit(batchId, commit);
       },
     });
-    const worker = { commitLines: 2, commitGapMs: 250, inFlightStart: 20, inFlightMax: 20 };
-    const deps = workerDeps(world, { provider: model.provider, worker, clock: time.clock });
+    const worker = { commitLines: 2, commitGapMs: 250, inFlightStart: lines, inFlightMax: lines };
+    const deps = workerDeps(world, { provider: model.provider, worker, clock });
     const turn = runShard({ ...deps, shards }, batch.step(), LONG);
-    await model.arrived(20);
+    await model.arrived(lines);
     const answer = (from: number, to: number) => {
       for (const call of model.open.slice(from, to)) call.answer('ok');
     };
+    return { sizes, answer, turn };
+  };
+
+  it('waits between commits for the sake of their lines, but not with five times as many, nor at the end', async () => {
+    const time = handClock();
+    const { sizes, answer, turn } = await commitsOfCallsInFlight(20, time);
     answer(0, 2);
     await expect.poll(() => sizes).toEqual([2]);
     answer(2, 5);
@@ -538,22 +544,7 @@ describe('crashes and doubles', () => {
 
   it('waits for the next commit by the clock as it goes, also where that was set back', async () => {
     const time = handClock(1_000_000_000);
-    const model = handModel();
-    const batch = await aRunningBatch(world, chatLines(6), { deadline: time.clock.now() + 100_000_000 });
-    const sizes: number[] = [];
-    const shards = withFaults(world.shards, {
-      commit: async (batchId, commit) => {
-        sizes.push(commit.completed);
-        return world.shards.commit(batchId, commit);
-      },
-    });
-    const worker = { commitLines: 2, commitGapMs: 250, inFlightStart: 6, inFlightMax: 6 };
-    const deps = workerDeps(world, { provider: model.provider, worker, clock: time.clock });
-    const turn = runShard({ ...deps, shards }, batch.step(), LONG);
-    await model.arrived(6);
-    const answer = (from: number, to: number) => {
-      for (const call of model.open.slice(from, to)) call.answer('ok');
-    };
+    const { sizes, answer, turn } = await commitsOfCallsInFlight(6, time);
     answer(0, 3);
     await expect.poll(() => sizes).toEqual([3]);
     time.advance(-600_000);
